@@ -1,0 +1,19 @@
+"""The environments of the book, registered with Gymnasium by name.
+
+Only the names are registered here; an environment's own module (and with it Box2D and pygame)
+is imported when `gymnasium.make` first asks for it.
+"""
+
+import gymnasium
+
+gymnasium.register(
+    id="wmlib/CarRacing-v3",
+    entry_point="wmlib.envs.car_racing:FastCarRacing",
+    # Truncation is the environment's own business: it counts physics frames, not steps.
+    max_episode_steps=None,
+)
+gymnasium.register(
+    id="wmlib/OfficialCarRacing-v3",
+    entry_point="wmlib.envs.official:OfficialCarRacing",
+    max_episode_steps=None,  # the official environment inside has its own limit of 1000 frames
+)

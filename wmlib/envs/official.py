@@ -1,0 +1,61 @@
+"""The official CarRacing-v3, seen through V's eyes: what every final score is measured on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+ROWS = 84  # of 96; below them lies the bar of indicators, which the 2018 paper crops away
+SIDE = 64
+
+
+def area_matrix(source: int, target: int) -> np.ndarray:
+    """(target, source) weights of an area resize: row i averages what pixel i covers."""
+    edges = np.arange(target + 1) * (source / target)
+    left, right = np.arange(source), np.arange(1, source + 1)
+    overlap = np.minimum(edges[1:, None], right) - np.maximum(edges[:-1, None], left)
+    weights: np.ndarray = np.maximum(overlap, 0) * (target / source)
+    return weights
+
+
+_DOWN, _ACROSS = area_matrix(ROWS, SIDE), area_matrix(96, SIDE)
+
+
+def crop_and_resize(frame: np.ndarray) -> np.ndarray:
+    """An official frame (96, 96, 3) uint8 to V's (64, 64, 3) uint8: rows 0-83, area-resized."""
+    if frame.shape != (96, 96, 3) or frame.dtype != np.uint8:
+        raise ValueError(f"expected a (96, 96, 3) uint8 frame, got {frame.shape} {frame.dtype}")
+    small = np.einsum(
+        "ij,jkc,lk->ilc", _DOWN, frame[:ROWS].astype(np.float64), _ACROSS, optimize=True
+    )
+    resized: np.ndarray = np.rint(small).astype(np.uint8)
+    return resized
+
+
+class OfficialCarRacing(gym.Wrapper):
+    """`gymnasium.make("CarRacing-v3")` with V's frames and repeated actions.
+
+    Args:
+        action_repeat: official frames for each decision, >= 1.
+    """
+
+    def __init__(self, action_repeat: int = 1) -> None:
+        if action_repeat < 1:
+            raise ValueError(f"action_repeat must be at least 1, got {action_repeat}")
+        super().__init__(gym.make("CarRacing-v3"))
+        self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
+        self.action_repeat = action_repeat
+
+    def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        frame, _ = self.env.reset(**kwargs)
+        return crop_and_resize(frame), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        total, frames, terminated, truncated = 0.0, 0, False, False
+        while frames < self.action_repeat and not (terminated or truncated):
+            frame, reward, terminated, truncated, _ = self.env.step(action)
+            total += float(reward)
+            frames += 1
+        return crop_and_resize(frame), total, terminated, truncated, {"frames": frames}
