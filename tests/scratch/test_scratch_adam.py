@@ -1,0 +1,41 @@
+"""Adam against torch's, and what a loss that is not finite does."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from wmlib.scratch import Adam
+from wmlib.scratch.adam import descend
+
+
+def test_steps_are_torchs():
+    rng = np.random.default_rng(0)
+    model = SimpleNamespace(A=rng.standard_normal((3, 4)), b=rng.standard_normal(2))
+    mine = Adam(lr=0.01)
+    theirs = {name: torch.tensor(w, requires_grad=True) for name, w in vars(model).items()}
+    theirs = {name: w.detach().clone().requires_grad_() for name, w in theirs.items()}
+    optimiser = torch.optim.Adam(theirs.values(), lr=0.01)
+    for _ in range(50):
+        grads = {name: rng.standard_normal(w.shape) for name, w in vars(model).items()}
+        mine.step(model, grads)
+        for name, w in theirs.items():
+            w.grad = torch.tensor(grads[name])
+        optimiser.step()
+    for name, w in theirs.items():
+        np.testing.assert_allclose(getattr(model, name), w.detach(), rtol=1e-10)
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step():
+    model = SimpleNamespace(w=np.zeros(2))
+    losses = iter([1.0, 0.5, np.nan])
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 2"):
+        descend(model, lambda: (next(losses), {"w": np.ones(2)}), steps=5, lr=0.1)
+    np.testing.assert_allclose(model.w, -0.2)  # two steps were taken
+
+
+@pytest.mark.parametrize("lr", [0, -1, np.inf, "fast"])
+def test_a_bad_rate_is_named(lr):
+    with pytest.raises(ValueError, match="lr must be a finite number above 0"):
+        Adam(lr)
