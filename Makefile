@@ -1,0 +1,60 @@
+# `make book` builds the book, `make test` tests it. Both set up .venv first; neither needs more than
+# Python 3.11 to 3.13, git and make. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.installed
+HTML := _build/html
+
+# Chapters run with the packages of .venv and nothing else, whether or not it is activated.
+export PATH := $(BIN):$(PATH)
+export PYTHONNOUSERSITE := 1
+export JUPYTER_PREFER_ENV_PATH := 1
+unexport JUPYTER_PATH PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test test-slow check-site serve lint clean distclean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv and install requirements.txt and wmlib in it
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "make: this book needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is Python %d.%d. Name another one: make PYTHON=python3.12 ..." % v)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo 'make: $(PYTHON) could not make a virtual environment (Debian, Ubuntu: install python3-venv)' >&2; exit 1; }
+	@echo 'Installing the packages of requirements.txt in $(VENV): minutes the first time, and only then.'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@
+
+book: $(READY)  ## run every chapter that changed and build the book
+	$(BIN)/jupyter-book build . -W -n --keep-going
+
+test: $(READY)  ## test the library, then run the chapters as tests
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --override-ini addopts= book/
+
+test-slow: $(READY)  ## the library's slow tests
+	$(BIN)/python -m pytest -m slow
+
+check-site: $(READY)  ## check the built book: links, and every page in a browser without a network
+	@test -f $(HTML)/book/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
+	$(BIN)/python -m pytest -m site tests/site
+
+serve: $(READY)  ## show the built book on http://localhost:8000
+	@test -f $(HTML)/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory $(HTML)
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove what was built, keep .venv
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache
+	find book tests wmlib -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv as well
+	rm -rf $(VENV) wmlib.egg-info
