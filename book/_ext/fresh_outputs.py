@@ -2,7 +2,8 @@
 
 jupyter-cache keeps a chapter's outputs under a hash of its cells alone. It does not see a change in
 ``wmlib/``, in the weights of ``artifacts/`` or in the pinned ``requirements.txt``, and would go on
-showing what an older library printed. Here a hash of those three is kept beside the cache; when it
+showing what an older library printed. Here a hash of those, and of the results in
+``benchmarks/results/`` that chapters draw, is kept beside the cache; when it
 differs, the cache is dropped and every chapter runs again.
 
 Sphinx has the same blind spot one floor up: a page that gave a warning is not read again while its
@@ -19,7 +20,7 @@ from typing import Any
 from sphinx.application import ENV_PICKLE_FILENAME, Sphinx
 from sphinx.util import logging
 
-INPUTS = ("artifacts", "wmlib", "requirements.txt")
+INPUTS = ("artifacts", "benchmarks/results", "wmlib", "requirements.txt")
 NOT_INPUTS = {"__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".ruff_cache"}
 logger = logging.getLogger(__name__)
 
