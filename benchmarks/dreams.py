@@ -1,13 +1,13 @@
-"""Chapter 5's sweep: C bred in long and short dreams of several temperatures, judged on real tracks.
+"""Chapter 5's sweep: C bred in long and short dreams of several temperatures, judged on the road.
 
     python benchmarks/dreams.py
 
 A run that is killed goes on with the rows it lacks.
 
 Each row evolves a C in the dreams of the shipped V and M, drives whole real episodes with it (on
-wmlib/CarRacing-v3, whose rewards are the official ones), and asks, from the same real moments, how many
-new tiles the next 100 decisions reach: as dreamed, and as driven. All rows spend the same number of
-dreamed steps.
+wmlib/CarRacing-v3, whose rewards are the official ones), and asks, from the same real moments, how
+many new tiles the next 100 decisions reach: as dreamed, and as driven. All rows spend the same
+number of dreamed steps.
 """
 
 from __future__ import annotations

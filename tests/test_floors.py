@@ -15,7 +15,6 @@ FLOORS = {
     "__main__": 7,
     "cli": 6,
     "agents": 5,
-    "films": 5,
     "acting": 4,
     "dream": 4,
     "controller": 3,

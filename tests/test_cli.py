@@ -1,0 +1,277 @@
+"""The command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wmlib import cli
+from wmlib.agents.car_racing import Recipe
+from wmlib.agents.world_models import Agent, DreamTrainingConfig
+from wmlib.checkpoint import load_checkpoint, made_by, save_module
+from wmlib.cli import main
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.data import CollectError, Replay
+from wmlib.memory import MDNRNN, MemoryConfig
+from wmlib.training import seeded
+from wmlib.vision import VAE, VisionConfig
+
+COLLECT = ["collect", "wmlib/CarRacing-v3", "--jobs", "1"]
+
+
+def said(capsys: pytest.CaptureFixture) -> dict:
+    """The one JSON object on standard output."""
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An agent that has learned nothing, and episodes of random driving."""
+    folder = tmp_path_factory.mktemp("agent")
+    made = made_by(seed=0, steps=1, seconds=0.0)
+    vision = seeded(0, lambda: VAE(VisionConfig(latent=4, channels=(2, 2, 4, 4))))
+    save_module(folder / "vision.safetensors", vision, "vision", made)
+    memory = seeded(0, lambda: MDNRNN(MemoryConfig(latent=4, hidden=5, mixtures=2)))
+    save_module(folder / "memory.safetensors", memory, "memory", made)
+    shape = ControllerConfig(4, 5)
+    LinearController(np.zeros(shape.parameters), shape).save(
+        folder / "controller.safetensors", made
+    )
+    options = ["--episodes", "2", "--max-steps", "40", "--action-repeat", "3", "--seed", "1"]
+    assert main([*COLLECT, *options, "--out", str(folder / "data")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["collect"], ["train"], ["train", "car-racing"], ["train", "vision"], ["train", "memory"],
+     ["train", "controller"], ["evaluate"], ["dream"], ["bench"]],
+)  # fmt: skip
+def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "usage: python -m wmlib" in out
+    for line in out.splitlines():
+        words = line.split()
+        alone = len(words) == 2 and words[1].isupper()  # argparse puts a long option's help below
+        assert not line.startswith("  --") or len(words) > 2 or alone or len(words) == 1
+
+
+def test_the_example_in_the_help_can_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = cli.DESCRIPTION.replace("\\\n", " ").splitlines()
+    commands = [line.split()[3:] for line in lines if line.strip().startswith("python -m wmlib")]
+    assert len(commands) == 6
+    for command in commands:
+        assert callable(cli.parser().parse_args(command).run)
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["fly"], ["train"], ["bench", "coffee"], ["collect", "CartPole-v1"],
+                ["evaluate", "x", "--episodes", "many"]],
+)  # fmt: skip
+def test_a_wrong_call_is_2(command: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    assert stopped.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_collect_writes_what_it_says(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "new" / "data"
+    options = ["--episodes", "2", "--max-steps", "3", "--action-repeat", "2", "--seed", "7"]
+    capsys.readouterr()
+    assert main([*COLLECT, *options, "--out", str(out), "--json"]) == 0
+    result, replay = said(capsys), Replay.load(out)
+    assert result["episodes"] == len(replay) == 2
+    assert result["decisions"] == replay.steps == 6
+    assert result["mean_return"] == pytest.approx(np.mean([e.total_reward for e in replay]))
+    assert [e.seed for e in replay] == [7, 8]
+    assert replay.episodes[0].extras["frames"].tolist() == [2, 2, 2]
+    assert main([*COLLECT, *options, "--out", str(out)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["collect", "CarRace-v9", "--out", "x"], "CarRace-v9"),
+        (["collect", "nowhere:Env-v0", "--out", "x"], "nowhere:Env-v0"),
+        (["collect", "CartPole-v1", "--out", "x"], "bounded Box of one axis, got Discrete"),
+        ([*COLLECT, "--episodes", "0", "--out", "x"], "episodes must be at least 1, got 0"),
+        ([*COLLECT, "--seed", "-1", "--out", "x"], "seed must be at least 0, got -1"),
+        ([*COLLECT, "--action-repeat", "0", "--out", "x"], "action_repeat must be"),
+        (["train", "car-racing", "--seed", "-1", "--out", "x"], "seed must be at least 0, got -1"),
+        (["train", "vision", "--data", "none", "--out", "v.safetensors"], "no episodes"),
+        (["train", "vision", "--data", "none", "--out", "v.pt"], ".safetensors, got v.pt"),
+        (["evaluate", "none"], "no vision checkpoint at none/vision.safetensors"),
+        (["dream", "none"], "no vision checkpoint"),
+        (["bench", "dream", "--seconds", "0"], "seconds must be above 0, got 0"),
+        (["bench", "environment", "--seconds", "-1"], "seconds must be above 0, got -1"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_2_with_one_line_and_nothing_written(
+    command: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].startswith("wmlib: error: ")
+    assert message in captured.err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(CollectError("the episode with seed 3 failed"), 1), (ArithmeticError("nan"), 1),
+     (OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)],
+)  # fmt: skip
+def test_a_failed_run_has_its_exit_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fail(options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "run_bench", fail)
+    assert main(["bench", "dream"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert str(error) in captured.err
+
+
+def test_results_are_readable_without_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(cli, "run_bench", lambda options: {"steps": 3, "rate": 1234.56789})
+    assert main(["bench", "dream"]) == 0
+    assert capsys.readouterr().out == "steps: 3\nrate: 1235\n"
+
+
+def test_v_m_and_c_are_trained_step_by_step(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ["--data", str(folder / "data")]
+    small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
+    monkeypatch.setattr(
+        "wmlib.vision.VisionConfig", lambda **given: VisionConfig(**vars(small) | given)
+    )
+    quick = DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3, value_starts=4)
+    monkeypatch.setattr(
+        "wmlib.agents.world_models.DreamTrainingConfig",
+        lambda **given: DreamTrainingConfig(**vars(quick) | given),
+    )
+    v, m, c = (str(tmp_path / f"{part}.safetensors") for part in ("vision", "memory", "controller"))
+    capsys.readouterr()
+    assert main(["train", "vision", *data, "--out", v, "--steps", "2", "--json"]) == 0
+    assert said(capsys).keys() == {"out", "seconds", "squared_error", "kl"}
+    see = ["--vision", v]
+    assert main(["train", "memory", *data, *see, "--out", m, "--steps", "2", "--json"]) == 0
+    assert said(capsys).keys() == {"out", "seconds", "code", "reward", "end"}
+    evolve = ["train", "controller", *data, *see, "--memory", m, "--out", c, "--json"]
+    assert main([*evolve, "--temperature", "0"]) == 2
+    assert "temperature must be a positive number, got 0" in capsys.readouterr().err
+    assert main([*evolve, "--temperature", "1.3", "--value", "--horizon", "2"]) == 0
+    assert said(capsys).keys() == {"out", "seconds", "dream_return", "sigma"}
+    agent = Agent.load(tmp_path)
+    assert agent.memory.config.latent == 4
+    assert agent.memory.config.reward_offset == pytest.approx(-0.3)
+    assert (
+        load_checkpoint(tmp_path / "controller.safetensors", "controller")[1]["made"]["steps"] == 2
+    )
+    assert {path.suffix for path in tmp_path.iterdir()} == {".safetensors", ".json"}
+    assert len(list(tmp_path.iterdir())) == 6  # no state is left
+    assert main(["train", "vision", *data, "--out", v, "--steps", "2"]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_an_agent_dreams_and_is_filmed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ["dream", str(folder), "--steps", "4", "--film", str(tmp_path / "d.gif"), "--json"]
+    capsys.readouterr()
+    assert main(command) == 0
+    first = said(capsys)
+    assert first["decisions"] == 4
+    assert (tmp_path / "d.gif").read_bytes().startswith(b"GIF89a")
+    assert main(command) == 0
+    assert said(capsys) == first
+    for option, message in (("--steps", "horizon"), ("--temperature", "temperature")):
+        assert main(["dream", str(folder), option, "0"]) == 2
+        assert f"{message} must be" in capsys.readouterr().err
+
+
+def test_a_score_is_printed_and_recorded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from wmlib.acting import Score
+
+    monkeypatch.setattr("wmlib.acting.evaluate", lambda *_, **__: Score("E", (1.0, 3.0), (0, 1)))
+    assert main(["evaluate", str(folder), "--episodes", "2", "--record", "--json"]) == 0
+    assert said(capsys)["mean"] == 2.0
+    path = folder / "controller.safetensors"
+    assert load_checkpoint(path, "controller")[1]["scored"]["returns"] == [1.0, 3.0]
+
+
+def test_a_process_of_its_own_keeps_standard_output_clean(tmp_path: Path) -> None:
+    command = [*COLLECT, "--episodes", "1", "--max-steps", "2", "--out", str(tmp_path / "data")]
+    done = subprocess.run(
+        [sys.executable, "-m", "wmlib", *command, "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["decisions"] == 2
+    assert "collecting" in done.stderr
+
+
+def test_the_official_environment_keeps_standard_output_clean() -> None:
+    code = "import gymnasium, wmlib; gymnasium.make('wmlib/OfficialCarRacing-v3').reset(seed=0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_whole_recipe_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    dream = DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3, value_starts=4)
+    vision = VisionConfig(channels=(2, 4, 4, 4), batch=4)
+    tiny = Recipe(
+        episodes=2, max_steps=40, vision=vision, vision_steps=2, memory_steps=2, dream=dream
+    )
+    monkeypatch.setattr("wmlib.agents.car_racing.Recipe", lambda **_: tiny)
+    command = ["train", "car-racing", "--seed", "1", "--jobs", "1", "--out", str(tmp_path / "run")]
+    for _ in range(2):  # the second time there is nothing left to do
+        assert main([*command, "--json"]) == 0
+        result = said(capsys)
+        assert result["real_steps"] == sum(
+            int(e.extras["frames"].sum()) for e in Replay.load(tmp_path / "run" / "random")
+        )
+    Agent.load(tmp_path / "run")
+    assert main([*command, "--seed", "2"]) == 2
+    assert "holds another run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "wmlib"]
+    out = str(tmp_path / "run")
+    train = [*run, "train", "car-racing", "--tiny", "--seed", "1", "--out", out, "--json"]
+    for _ in range(2):
+        done = subprocess.run(train, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["real_steps"] > 0
+    score = [*run, "evaluate", out, "--episodes", "1", "--jobs", "1", "--json"]
+    done = subprocess.run(score, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["environment"] == "CarRacing-v3"

@@ -1,0 +1,407 @@
+"""Episodes, collecting them in parallel, and the replay."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from wmlib.data import (
+    CollectError,
+    Episode,
+    ExplorationConfig,
+    Replay,
+    SmoothRandomPolicy,
+    collect,
+    draw_windows,
+    run_episode,
+)
+from wmlib.storage import DamagedFileError, open_arrays, save_arrays
+
+PENDULUM = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+
+def balance(act: Callable | None = None) -> object:
+    """A policy for CartPole-v1; its class is local, so that it is pickled whole."""
+
+    class Balance:
+        def reset(self, rng: np.random.Generator) -> None:
+            self.rng, self.seen = rng, 0
+
+        def act(self, observation: np.ndarray) -> int:
+            self.seen += 1
+            if act is not None:
+                act(self, observation)
+            return int(observation[2] + 0.1 * self.rng.standard_normal() > 0)
+
+    return Balance()
+
+
+def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
+    return Episode(
+        observations=np.full((steps + 1, 2, 2, 3), value, np.uint8),
+        actions=np.zeros((steps, 2), np.float32),
+        rewards=np.arange(steps, dtype=np.float32),
+        terminated=True,
+        truncated=False,
+        seed=seed,
+        extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
+    )
+
+
+def same(a: Episode, b: Episode) -> bool:
+    names = ("terminated", "truncated", "seed")
+    arrays = ("observations", "actions", "rewards")
+    return (
+        all(getattr(a, name) == getattr(b, name) for name in names)
+        and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
+        and a.extras.keys() == b.extras.keys()
+        and all(np.array_equal(a.extras[name], b.extras[name]) for name in a.extras)
+    )
+
+
+# Episodes
+
+
+def test_an_episode_checks_its_lengths() -> None:
+    whole = episode(5)
+    assert len(whole) == 5
+    assert whole.total_reward == 10.0
+    arrays = whole.observations, whole.actions, whole.rewards
+    with pytest.raises(ValueError, match="5 actions needs 6 observations and 5 rewards, got 5"):
+        Episode(arrays[0][:-1], *arrays[1:], True, False, 0)
+    with pytest.raises(ValueError, match="at least one action"):
+        Episode(arrays[0][:1], arrays[1][:0], arrays[2][:0], True, False, 0)
+    with pytest.raises(TypeError, match="observations must be an array of numbers"):
+        Episode(np.array([{}] * 6), *arrays[1:], True, False, 0)
+
+
+def test_run_episode_equals_a_plain_loop() -> None:
+    env = gym.make("CartPole-v1")
+    recorded = run_episode(env, balance(), seed=3)
+    policy, (observation, _) = balance(), env.reset(seed=3)
+    policy.reset(np.random.default_rng(3))
+    for t in range(len(recorded)):
+        assert np.array_equal(recorded.observations[t], observation)
+        action = policy.act(observation)
+        assert recorded.actions[t] == action
+        observation, reward, terminated, truncated, _ = env.step(action)
+        assert recorded.rewards[t] == reward
+    assert np.array_equal(recorded.observations[-1], observation)
+    assert (recorded.terminated, recorded.truncated) == (terminated, truncated)
+    assert recorded.actions.dtype == np.int64
+    assert recorded.observations.dtype == np.float32
+
+
+def test_buffers_that_are_used_again_are_copied() -> None:
+    class Counter(gym.Env):
+        observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
+        action_space = gym.spaces.Box(0, 100, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            self.buffer = np.zeros(1, np.float32)
+            return self.buffer, {}
+
+        def step(self, action):
+            self.buffer += 1
+            return self.buffer, 1.0, False, bool(self.buffer[0] == 4), {}
+
+    class Same:
+        def reset(self, rng: np.random.Generator) -> None:
+            self.buffer = np.zeros(1, np.float32)
+
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            self.buffer += 2
+            return self.buffer
+
+    recorded = run_episode(Counter(), Same(), seed=0)
+    assert recorded.observations[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert recorded.actions[:, 0].tolist() == [2, 4, 6, 8]
+
+
+def test_what_info_says_in_numbers_is_kept() -> None:
+    class Talker(gym.Env):
+        observation_space = action_space = gym.spaces.Box(0, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            self.t = 0
+            return np.zeros(1, np.float32), {"both": np.zeros(2), "once": 9, "name": "a"}
+
+        def step(self, action):
+            self.t += 1
+            info = {"both": np.full(2, self.t), "step": self.t, "ragged": np.zeros(self.t)}
+            return np.zeros(1, np.float32), 0.0, self.t == 3, False, info | {"name": "b"}
+
+    recorded = run_episode(Talker(), SmoothRandomPolicy(gym.spaces.Box(0, 1, (1,))), seed=0)
+    assert recorded.extras.keys() == {"both", "step"}
+    assert recorded.extras["both"].tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
+    assert recorded.extras["step"].tolist() == [1, 2, 3]
+
+
+# Collecting
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
+    runs = [
+        collect(balance(), "CartPole-v1", episodes=7, seed=5, n_jobs=n, progress=False)
+        for n in (1, 2, 3)
+    ]
+    assert [e.seed for e in runs[0]] == list(range(5, 12))
+    assert len({e.observations.tobytes() for e in runs[0]}) == 7
+    for other in runs[1:]:
+        assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
+
+
+def test_a_policy_that_forgets_to_reset_still_gives_the_same_for_all_workers() -> None:
+    class Forgetful:
+        count = 0
+
+        def reset(self, rng: np.random.Generator) -> None:
+            pass
+
+        def act(self, observation: np.ndarray) -> int:
+            self.count += 1
+            return self.count % 2
+
+    one, two = (
+        collect(Forgetful(), "CartPole-v1", episodes=5, seed=0, n_jobs=n, progress=False)
+        for n in (1, 2)
+    )
+    assert all(same(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_continuous_actions_of_another_environment() -> None:
+    policy = SmoothRandomPolicy(PENDULUM)
+    (recorded,) = collect(policy, "Pendulum-v1", episodes=1, seed=0, max_steps=9, progress=False)
+    assert recorded.actions.shape == (9, 1)
+    assert recorded.actions.dtype == np.float32
+    assert (recorded.terminated, recorded.truncated) == (False, True)
+
+
+def test_patience_cuts_an_episode_without_reward() -> None:
+    policy = SmoothRandomPolicy(PENDULUM)  # Pendulum's rewards are all negative
+    (recorded,) = collect(policy, "Pendulum-v1", episodes=1, seed=0, patience=4, progress=False)
+    assert (len(recorded), recorded.truncated) == (4, True)
+    cart = collect(balance(), "CartPole-v1", episodes=1, seed=0, patience=1, progress=False)[0]
+    assert len(cart) > 1  # CartPole's are all positive
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_exception_is_reported_with_its_seed_and_traceback(n_jobs: int) -> None:
+    def fail(policy: object, observation: np.ndarray) -> None:
+        if policy.seen == 3:
+            raise RuntimeError("the wheel came off")
+
+    with pytest.raises(CollectError, match=r"seed 40 failed:\nTraceback") as caught:
+        collect(
+            balance(act=fail), "CartPole-v1", episodes=1, seed=40, n_jobs=n_jobs, progress=False
+        )
+    assert "RuntimeError: the wheel came off" in str(caught.value)
+    assert "in fail" in str(caught.value)
+
+
+def test_a_worker_that_dies_is_reported_and_does_not_hang() -> None:
+    def die(policy: object, observation: np.ndarray) -> None:
+        os._exit(1)
+
+    begun = time.monotonic()
+    with pytest.raises(CollectError, match=r"worker process died; unfinished seeds: \[40, 41, 42"):
+        collect(balance(act=die), "CartPole-v1", episodes=4, seed=40, n_jobs=2, progress=False)
+    assert time.monotonic() - begun < 60
+    again = collect(balance(), "CartPole-v1", episodes=2, seed=0, n_jobs=2, progress=False)
+    assert len(again) == 2  # the next one works
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("episodes", 0), ("seed", -1), ("max_steps", 0), ("patience", 0)]
+)
+def test_collect_names_what_is_out_of_range(name: str, value: int) -> None:
+    arguments = {"episodes": 1, "seed": 0, name: value}
+    with pytest.raises(ValueError, match=f"{name} must be at least ., got {value}"):
+        collect(balance(), "CartPole-v1", **arguments)
+    if name != "episodes":
+        with pytest.raises(ValueError, match=f"{name} must be at least"):
+            run_episode(gym.make("CartPole-v1"), balance(), **{"seed": 0, name: value})
+
+
+def test_an_unknown_environment_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown environment 'CartPool-v1'"):
+        collect(balance(), "CartPool-v1", episodes=1, seed=0)
+
+
+# Random exploration
+
+
+def test_exploration_has_the_statistics_that_it_is_given() -> None:
+    space = gym.spaces.Box(np.array([-1.0, 0.0]), np.array([3.0, 1.0]), dtype=np.float64)
+    config = ExplorationConfig((0.1, -0.1), (0.05, 0.0), (0.1, 0.2), memory=0.7)
+    policy = SmoothRandomPolicy(space, config)
+    units = []
+    for seed in range(300):
+        policy.reset(np.random.default_rng(seed))
+        actions = np.array([policy.act(np.zeros(1)) for _ in range(40)])
+        units.append((actions - [1.0, 0.5]) / [2.0, 0.5])
+    unit = np.array(units)  # (300, 40, 2)
+    assert np.allclose(unit.mean((0, 1)), [0.1, -0.1], atol=0.01)
+    assert np.allclose(unit.std((0, 1)), [np.hypot(0.05, 0.1), 0.2], rtol=0.05)
+    noise = unit[..., 1] + 0.1
+    assert np.mean(noise[:, 1:] * noise[:, :-1]) / np.mean(noise**2) == pytest.approx(0.7, abs=0.03)
+
+
+def test_exploration_stays_in_the_space_and_follows_its_generator() -> None:
+    space = gym.spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
+    policy = SmoothRandomPolicy(space)
+    runs = []
+    for seed in (1, 1, 2):
+        policy.reset(np.random.default_rng(seed))
+        runs.append([policy.act(np.zeros(1)) for _ in range(50)])
+    assert all(space.contains(action) for action in runs[0])
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+    other = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (3,)))
+    assert other.config.bias_mean == (0, 0, 0)  # not CarRacing: its biases mean nothing there
+
+
+def test_exploration_refuses_what_it_cannot_explore() -> None:
+    with pytest.raises(ValueError, match="bounded Box of one axis, got Discrete"):
+        SmoothRandomPolicy(gym.spaces.Discrete(2))
+    with pytest.raises(ValueError, match="bounded Box of one axis"):
+        SmoothRandomPolicy(gym.spaces.Box(-np.inf, np.inf, (2,)))
+    with pytest.raises(ValueError, match="bias_mean has 3 entries for 1 actions"):
+        SmoothRandomPolicy(PENDULUM, ExplorationConfig())
+    for wrong in (((0.0,), (0.1,), (-0.1,)), ((np.nan,), (0.1,), (0.1,))):
+        with pytest.raises(ValueError, match="must be"):
+            SmoothRandomPolicy(PENDULUM, ExplorationConfig(*wrong))
+    with pytest.raises(ValueError, match=r"memory must be in \[0, 1\), got 1"):
+        SmoothRandomPolicy(PENDULUM, ExplorationConfig((0.0,), (0.1,), (0.1,), memory=1.0))
+
+
+# Windows and the replay
+
+
+def test_windows_lie_within_an_episode_and_are_uniform() -> None:
+    which, start = draw_windows(np.array([3, 5, 2]), np.random.default_rng(0), 6000, 3)
+    possible = {(0, 0): 0, (1, 0): 0, (1, 1): 0, (1, 2): 0}
+    for pair in zip(which.tolist(), start.tolist(), strict=True):
+        possible[pair] += 1  # a KeyError: a window that crosses an end
+    assert all(abs(count - 1500) < 150 for count in possible.values())
+    with pytest.raises(ValueError, match="no episode has 6 decisions; the longest has 5"):
+        draw_windows(np.array([3, 5, 2]), np.random.default_rng(0), 10, 6)
+    with pytest.raises(ValueError, match="at least 1"):
+        draw_windows(np.array([3]), np.random.default_rng(0), 10, 0)
+
+
+def test_frames_are_drawn_uniformly() -> None:
+    replay = Replay([episode(2, value=0), episode(6, value=1)])
+    frames = replay.sample_frames(np.random.default_rng(0), 5000)
+    assert frames.shape == (5000, 2, 2, 3)
+    assert frames.dtype == np.uint8
+    assert frames[:, 0, 0, 0].mean() == pytest.approx(7 / 10, abs=0.03)
+    assert (len(replay), replay.steps, replay.frames) == (2, 8, 10)
+
+
+def test_an_empty_replay_and_odd_episodes_are_refused() -> None:
+    with pytest.raises(ValueError, match="the replay is empty"):
+        Replay().sample_frames(np.random.default_rng(0), 1)
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        Replay([episode()]).sample_frames(np.random.default_rng(0), 0)
+    other = Episode(
+        np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), np.zeros(1), True, False, 0
+    )
+    with pytest.raises(ValueError, match=r"observations of shape \(4,\) and dtype float32 do not"):
+        Replay([episode(), other])
+
+
+def test_a_saved_replay_is_loaded_as_it_was_and_lazily(tmp_path: Path) -> None:
+    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
+    replay.save(tmp_path / "data")
+    loaded = Replay.load(tmp_path / "data")
+    assert all(same(a, b) for a, b in zip(replay, loaded, strict=True))
+    assert all(isinstance(e.observations, np.memmap) for e in loaded)
+    drawn = [r.sample_frames(np.random.default_rng(0), 9) for r in (replay, loaded)]
+    assert np.array_equal(*drawn)
+
+
+def test_drawing_frames_touches_no_others() -> None:
+    touched = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, key):
+            touched.append(key)
+            return np.asarray(self)[key]
+
+    replay = Replay([episode(50)])
+    object.__setattr__(replay.episodes[0], "observations", episode(50).observations.view(Watched))
+    replay.sample_frames(np.random.default_rng(0), 4)
+    assert len(touched) == 4
+    assert all(isinstance(key, int | np.integer) for key in touched)
+
+
+def test_many_episodes_can_be_open_at_once(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    Replay([episode(1)] * 100).save(tmp_path / "data")
+    used = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 60
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, limits[1]))
+    try:
+        assert len(Replay.load(tmp_path / "data")) == 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_damaged_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with pytest.raises(FileNotFoundError, match=r"no episodes .* in .*data"):
+        Replay.load(folder)
+    Replay([episode()] * 3).save(folder)
+    (folder / "episode-000001.safetensors").rename(tmp_path / "away")
+    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors is missing"):
+        Replay.load(folder)
+    (folder / "episode-000001.safetensors").write_bytes((tmp_path / "away").read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors"):
+        Replay.load(folder)
+    save_arrays(folder / "episode-000001.safetensors", {"weights": np.ones(3)})
+    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors: not an episode"):
+        Replay.load(folder)
+    arrays, about = open_arrays(folder / "episode-000000.safetensors")
+    short = {name: np.array(array) for name, array in arrays.items()}
+    short["rewards"] = short["rewards"][:-1]
+    save_arrays(folder / "episode-000001.safetensors", short, about)
+    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors.*rewards"):
+        Replay.load(folder)
+
+
+def test_a_replay_is_saved_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, calls = tmp_path / "data", 0
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"episode-000002.*|No space left"):
+        Replay([episode()] * 5).save(folder)
+    assert not any(tmp_path.iterdir())
+    Replay([episode()] * 5).save(folder)
+    assert len(Replay.load(folder)) == 5
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+    with pytest.raises(FileExistsError, match="data is not empty"):
+        Replay([episode()]).save(folder)
+
+
+def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / ".data.partial"
+    left.mkdir()
+    (left / "episode-000009.safetensors").write_bytes(b"half")
+    Replay([episode()]).save(tmp_path / "data")
+    assert len(Replay.load(tmp_path / "data")) == 1
+    assert not left.exists()

@@ -1,0 +1,1 @@
+"""Whole agents, one a module, each named after its paper."""

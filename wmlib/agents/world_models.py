@@ -1,0 +1,263 @@
+"""World Models (Ha & Schmidhuber 2018): C evolved by CMA-ES, here entirely inside dreams.
+
+The paper trained its CarRacing driver in the real environment. Here no real reward reaches C: its
+fitness is what M's reward head says of short dreams, plus what a value function, learned from the
+dreams themselves, says of the state in which they stop.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from wmlib.acting import WorldModelPolicy
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.data import run_episode
+from wmlib.dream import Dream, Starts, check_dream, warm_up
+from wmlib.evolution import CMAES, CMAESConfig
+from wmlib.memory import MDNRNN, Codes, check_temperature
+from wmlib.storage import digest, open_arrays, save_arrays
+from wmlib.training import History, NotFiniteError, seeded
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns
+from wmlib.vision import VAE
+
+
+@dataclass(frozen=True)
+class DreamTrainingConfig:
+    """Hyper-parameters of evolving C in dreams."""
+
+    generations: int = 150
+    """of CMA-ES (paper: 1,800)"""
+    population: int = 32
+    """P, candidates a generation (paper: 64, each in 16 real episodes; ours: 32)"""
+    starts: int = 32
+    """S, dreams of each candidate, all from the same moments (ours)"""
+    horizon: int = 100
+    """T, dreamed decisions: 6 s at three frames a decision (ours; chapter 5 compares with 15)"""
+    temperature: float = 1.15
+    """tau of the dream (paper: 1.15 in Doom; chapter 5 compares)"""
+    sigma: float = 0.1
+    """first step size of CMA-ES (paper's code: 0.1)"""
+    discount: float = 0.999
+    """gamma, for each decision (ours: nearly none; 0.965 with a value function)"""
+    value: bool = False
+    """whether a value function stands beyond the horizon; without it the dream just stops"""
+    value_updates: int = 4
+    """of the value function, each generation (ours)"""
+    value_starts: int = 256
+    """moments from which the mean controller dreams for those updates (ours)"""
+
+    def __post_init__(self) -> None:
+        for name in ("generations", "starts", "horizon", "value_updates", "value_starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.population < 2:
+            raise ValueError(f"population must be at least 2, got {self.population}")
+        check_temperature(self.temperature)
+        if not 0 < self.sigma < math.inf:
+            raise ValueError(f"sigma must be a positive number, got {self.sigma}")
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"discount must be in (0, 1], got {self.discount}")
+
+
+@dataclass(frozen=True)
+class Agent:
+    """V, M and C, trained together."""
+
+    vision: VAE
+    memory: MDNRNN
+    controller: LinearController
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Agent:
+        """The agent of a run's folder: vision, memory and controller .safetensors.
+
+        Raises:
+            FileNotFoundError: one of them is missing.
+            DamagedFileError: one of them was cut short or altered.
+        """
+        folder = Path(folder)
+        return cls(
+            VAE.load(folder / "vision.safetensors"),
+            MDNRNN.load(folder / "memory.safetensors"),
+            LinearController.load(folder / "controller.safetensors"),
+        )
+
+    def policy(self, noise: float = 0.0) -> WorldModelPolicy:
+        """The agent at the wheel."""
+        return WorldModelPolicy(self.vision, self.memory, self.controller, noise)
+
+
+def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat: int = 3) -> Starts:
+    """One moment to dream from (S = 1): the last of `steps` real decisions that the agent drove."""
+    env = gym.make("wmlib/CarRacing-v3", action_repeat=action_repeat)
+    episode = run_episode(env, agent.policy(), seed, max_steps=steps)
+    env.close()
+    starts = warm_up(agent.memory, Codes.of([episode], agent.vision.encode), warm=len(episode) - 1)
+    return starts.take(slice(-1, None))
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """The outcome: the mean of the last generation, and how it got there."""
+
+    controller: LinearController
+    value: ValueFunction
+    history: History
+    """each generation's `dream_return` of the mean, the candidates' `best` and `spread`, `sigma`"""
+
+
+def train_in_dream(
+    memory: MDNRNN,
+    starts: Starts,
+    controller: ControllerConfig | None = None,
+    config: DreamTrainingConfig | None = None,
+    *,
+    seed: int = 0,
+    state: Path | None = None,
+    every: int = 25,
+    progress: bool = True,
+) -> Evolved:
+    """Evolve C in M's dreams with separable CMA-ES.
+
+    Args:
+        memory: M, left as it is.
+        starts: real moments to dream from, see `wmlib.dream.warm_up`.
+        controller: sizes of C; by default C's for CarRacing.
+        config: of the training.
+        seed: of evolution, of the dreams and of the value function's first weights.
+        state: file from which a killed run goes on; rewritten every `every` generations.
+        every: generations between two states.
+        progress: show a bar.
+
+    Raises:
+        ValueError: an argument is out of range, the parts do not fit together, or the state belongs
+            to another run.
+        NotFiniteError: a dreamed return is not finite.
+    """
+    config, shape = config or DreamTrainingConfig(), controller or ControllerConfig()
+    for name, number, least in (("every", every, 1), ("seed", seed, 0)):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}")
+    check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
+    features = memory.config.latent + memory.config.hidden
+    dream = Dream(memory, config.temperature)
+    value = seeded(seed, lambda: ValueFunction(ValueConfig(features, discount=config.discount)))
+    optimiser = torch.optim.Adam(value.network.parameters(), lr=value.config.learning_rate)
+    strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
+    es = CMAES(np.zeros(shape.parameters), strategy, seed)
+    history: History = {"dream_return": [], "best": [], "spread": [], "sigma": []}
+    weights = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
+    identity = {
+        "config": json.dumps([asdict(config), asdict(shape)]),
+        "seed": str(seed),
+        "dreams": digest({**weights, "starts": starts.z.numpy()}, {}),
+    }
+    if state is not None and state.exists():
+        es = _resume(state, identity, value, optimiser, history)
+    bar = tqdm(
+        range(es.generation, config.generations), "evolving C in dreams", disable=not progress
+    )
+    for generation in bar:
+        rng = np.random.default_rng([seed, generation])
+        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        if config.value:
+            mean = LinearController(es.mean, shape)
+            some = starts.take(rng.integers(len(starts.z), size=config.value_starts))
+            _improve_value(dream, value, optimiser, mean, some, config, noise)
+        candidates = es.ask()  # (P, n)
+        same = starts.take(rng.integers(len(starts.z), size=config.starts))
+        returns = dream.returns(
+            LinearController(np.concatenate([candidates, es.mean[None]]), shape), same,
+            horizon=config.horizon, discount=config.discount,
+            value=value if config.value else None, generator=noise,
+        ).mean(1).double().numpy()  # (P + 1,)  # fmt: skip
+        if not np.isfinite(returns).all():
+            raise NotFiniteError(f"a dreamed return is not finite in generation {generation}")
+        es.tell(candidates, -returns[:-1])
+        row = (returns[-1], returns[:-1].max(), returns[:-1].std(), es.sigma)
+        for name, number in zip(history, row, strict=True):
+            history[name].append(float(number))
+        bar.set_postfix_str(f"dream return {returns[-1]:.2f}, sigma {es.sigma:.3f}", refresh=False)
+        last = generation + 1 == config.generations
+        if state is not None and (last or (generation + 1) % every == 0):
+            _save(state, identity, es, value, optimiser, history)
+    return Evolved(LinearController(es.mean, shape), value, history)
+
+
+def _improve_value(
+    dream: Dream,
+    value: ValueFunction,
+    optimiser: torch.optim.Optimizer,
+    controller: LinearController,
+    starts: Starts,
+    config: DreamTrainingConfig,
+    noise: torch.Generator,
+) -> None:
+    """Fit the value function to lambda-returns of the mean controller's own dreams."""
+    imagined = dream.imagine(controller, starts, config.horizon, noise)
+    features = imagined.features[:, 0]  # (T + 1, S, F)
+    returns = lambda_returns(
+        imagined.rewards[:, 0], imagined.continues[:, 0], value.slow(features),
+        value.config.discount, value.config.trace,
+    )  # (T, S)  # fmt: skip
+    for _ in range(config.value_updates):
+        value.update(optimiser, features[:-1], returns)
+
+
+def _save(
+    path: Path,
+    identity: dict[str, str],
+    es: CMAES,
+    value: ValueFunction,
+    optimiser: torch.optim.Adam,
+    history: History,
+) -> None:
+    arrays: dict[str, np.ndarray] = {f"value/{k}": v.numpy() for k, v in value.state_dict().items()}
+    metadata = dict(identity)
+    for name, entry in es.state_dict().items():
+        if isinstance(entry, str):
+            metadata[f"es/{name}"] = entry
+        else:
+            arrays[f"es/{name}"] = entry
+    for i, parameter in enumerate(value.network.parameters()):
+        for name, entry in optimiser.state.get(parameter, {}).items():
+            arrays[f"adam/{i}/{name}"] = entry.numpy()
+    arrays |= {f"history/{name}": np.array(numbers) for name, numbers in history.items()}
+    save_arrays(path, arrays, metadata)
+
+
+def _resume(
+    path: Path,
+    identity: dict[str, str],
+    value: ValueFunction,
+    optimiser: torch.optim.Adam,
+    history: History,
+) -> CMAES:
+    mapped, metadata = open_arrays(path)
+    arrays = {name: np.array(array) for name, array in mapped.items()}
+    found = {name: metadata.get(name) for name in identity}
+    if found != identity:
+        raise ValueError(f"{path} is the state of another run: {found}, not {identity}")
+
+    def part(prefix: str) -> dict[str, Any]:
+        joined = {**arrays, **metadata}
+        return {k.removeprefix(prefix): v for k, v in joined.items() if k.startswith(prefix)}
+
+    value.load_state_dict({name: torch.from_numpy(array) for name, array in part("value/").items()})
+    for i, parameter in enumerate(value.network.parameters()):
+        if kept := part(f"adam/{i}/"):
+            optimiser.state[parameter] = {
+                name: torch.from_numpy(array) for name, array in kept.items()
+            }
+    for name in history:
+        history[name] = arrays[f"history/{name}"].tolist()
+    return CMAES.from_state(part("es/"))

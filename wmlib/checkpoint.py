@@ -1,0 +1,178 @@
+"""Trained weights and where they came from: a safetensors file with its manifest.
+
+The manifest says what made the file (command, configuration, seed, updates, wall time, versions),
+what it is (kind, shapes, SHA-256) and what it scored. It lies inside the file, so that weights and
+manifest cannot part, and once more beside it as JSON for people and tools to read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from wmlib.storage import DamagedFileError, digest, open_arrays, pack, write_together
+
+Manifest = dict[str, Any]
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def made_by(*, seed: int, steps: int, seconds: float) -> Manifest:
+    """What made a file: this process's command and versions, and what the caller knows.
+
+    Args:
+        seed: of the run.
+        steps: updates, or generations.
+        seconds: wall time.
+    """
+    return {
+        "command": _command(),
+        "seed": seed,
+        "steps": steps,
+        "wall_seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "torch", "gymnasium")},
+        },
+    }
+
+
+def save_checkpoint(
+    path: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    kind: str,
+    config: Any,
+    made: Mapping[str, Any],
+    scored: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Save arrays with their manifest: `path` (.safetensors), and beside it the same in .json.
+
+    Args:
+        path: ends in .safetensors.
+        arrays: by name.
+        kind: what it is, such as "vision".
+        config: the dataclass it was made from.
+        made: from `made_by`.
+        scored: what it scored, if that is known.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: the name ends in something else, or a number in the manifest is not finite.
+        OSError: a file cannot be written; an earlier checkpoint at `path` is as it was.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a checkpoint's name ends in .safetensors, got {path}")
+    manifest: Manifest = {
+        "kind": kind,
+        "config": dataclasses.asdict(config),
+        "made": dict(made),
+        "scored": dict(scored or {}),
+        "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        "parameters": int(sum(array.size for array in arrays.values())),
+        "sha256": digest(arrays, {}),
+    }
+    _write(path, arrays, manifest)
+    return manifest
+
+
+def load_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Manifest]:
+    """Open a checkpoint of `save_checkpoint`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: the file was cut short or altered, or the manifest beside it is another's.
+        ValueError: it holds another kind of thing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no {kind} checkpoint at {path}")
+    arrays, metadata = open_arrays(path)
+    if "manifest" not in metadata:
+        raise DamagedFileError(f"{path}: it has no manifest, so it is not a checkpoint of wmlib")
+    manifest: Manifest = json.loads(metadata["manifest"])
+    beside = path.with_suffix(".json")
+    if beside.exists():
+        try:
+            other = json.loads(beside.read_text())
+        except ValueError as error:
+            raise DamagedFileError(f"{beside}: not JSON ({error})") from error
+        if other != manifest:
+            raise DamagedFileError(f"{beside}: not the manifest of {path.name}")
+    if manifest["kind"] != kind:
+        raise ValueError(f"{path} holds {manifest['kind']!r}, expected {kind!r}")
+    return arrays, manifest
+
+
+def record_score(path: str | Path, kind: str, scored: Mapping[str, Any]) -> None:
+    """Add to a checkpoint's manifest what it scored; errors as `load_` and `save_checkpoint`."""
+    arrays, manifest = load_checkpoint(path, kind)
+    manifest["scored"] = {**manifest["scored"], **scored}
+    _write(Path(path), arrays, manifest)
+
+
+def save_module(
+    path: str | Path, module: nn.Module, kind: str, made: Mapping[str, Any]
+) -> Manifest:
+    """Save a module that has a `config`, as `save_checkpoint` does."""
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
+    return save_checkpoint(path, arrays, kind=kind, config=module.config, made=made)
+
+
+def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module]) -> Module:
+    """Load a module that `save_module` saved.
+
+    Args:
+        path: of the file.
+        kind: that it must hold.
+        make: makes the module from the fields of its configuration.
+
+    Raises:
+        DamagedFileError: as `load_checkpoint`; or an array has another name or shape than in the
+            module.
+    """
+    arrays, manifest = load_checkpoint(path, kind)
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()}
+    try:
+        module = make(fields)
+    except (TypeError, ValueError) as error:
+        raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != expected:
+        wrong = sorted(set(found.items()) ^ set(expected.items()))
+        raise DamagedFileError(
+            f"{path}: arrays of other names or shapes than its {kind}: {wrong[:4]}"
+        )
+    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
+    return module.eval()
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: Manifest) -> None:
+    try:
+        text = json.dumps(manifest, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"the manifest of {path} is not JSON: {error}") from error
+    inside = pack(arrays, {"manifest": text})
+    write_together({path: inside, path.with_suffix(".json"): (text + "\n").encode()})
+
+
+def _command() -> str:
+    """This process's command line; of an absolute path only the last part is anyone's business."""
+    if Path(sys.argv[0]).parts[-2:] != ("wmlib", "__main__.py"):
+        return "from Python"
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join(["python -m wmlib", *words])

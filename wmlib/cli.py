@@ -1,0 +1,356 @@
+"""The command line: collect, train, evaluate, dream, bench.
+
+Exit codes: 0 when it is done, 1 when a run failed, 2 when the call or its input was wrong. With
+`--json`, the only line on standard output is one JSON object; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+World models from scratch: collect experience, train V, M and C, score them, dream.
+
+a whole run, about 12 minutes on two cores:
+  python -m wmlib train car-racing --seed 1 --out runs/car-racing
+  python -m wmlib evaluate runs/car-racing --episodes 32
+
+or step by step:
+  python -m wmlib collect wmlib/CarRacing-v3 --episodes 480 --action-repeat 3 --out runs/random
+  python -m wmlib train vision --data runs/random --out runs/vision.safetensors
+  python -m wmlib train memory --data runs/random --vision runs/vision.safetensors \\
+      --out runs/memory.safetensors
+  python -m wmlib train controller --data runs/random --vision runs/vision.safetensors \\
+      --memory runs/memory.safetensors --out runs/controller.safetensors
+"""
+
+Result = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        result = options.run(options)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"wmlib: error: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, ArithmeticError) as error:
+        print(f"wmlib: failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("wmlib: interrupted; the same command goes on from the last state", file=sys.stderr)
+        return 130
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        "python -m wmlib",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    collect = _command(commands, "collect", "drive at random and keep the episodes", run_collect)
+    collect.add_argument("environment", help="a registered id, such as wmlib/CarRacing-v3")
+    collect.add_argument("--episodes", type=int, default=480, help="how many (default: 480)")
+    collect.add_argument("--max-steps", type=int, help="decisions after which an episode is cut")
+    collect.add_argument(
+        "--patience", type=int, help="decisions without a positive reward after which it is cut"
+    )
+    collect.add_argument("--action-repeat", type=int, help="frames for each decision")
+    _seed_out_jobs(collect, "folder for the episodes")
+
+    train = commands.add_parser("train", help="train V, M or C, or all of them")
+    parts = train.add_subparsers(dest="part", required=True, metavar="PART")
+
+    whole = _command(
+        parts, "car-racing", "from nothing to a driver trained in dreams", run_car_racing
+    )
+    _seed_out_jobs(whole, "folder of the run; the same command goes on after a kill")
+    whole.add_argument("--tiny", action="store_true", help="a minute's run, to see that it works")
+
+    vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
+    vision.add_argument(
+        "--paper", action="store_true", help="the network and loss of the 2018 paper"
+    )
+    vision.add_argument("--steps", type=int, default=3000, help="updates (default: 3000)")
+    _training(vision, "V")
+
+    memory = _command(
+        parts, "memory", "M, the MDN-RNN, from collected episodes seen by V", run_memory
+    )
+    memory.add_argument("--vision", type=Path, required=True, help="V's checkpoint")
+    memory.add_argument("--steps", type=int, default=4000, help="updates (default: 4000)")
+    memory.add_argument("--action-repeat", type=int, default=3, help="of the episodes (default: 3)")
+    _training(memory, "M")
+
+    controller = _command(parts, "controller", "C, evolved in M's dreams", run_controller)
+    controller.add_argument("--vision", type=Path, required=True, help="V's checkpoint")
+    controller.add_argument("--memory", type=Path, required=True, help="M's checkpoint")
+    controller.add_argument("--generations", type=int, help="of CMA-ES")
+    controller.add_argument("--horizon", type=int, help="dreamed decisions")
+    controller.add_argument("--temperature", type=float, help="of the dream, > 0")
+    controller.add_argument(
+        "--value",
+        action="store_true",
+        help="learn a value beyond the horizon (for short ones, such as 15); discount 0.965",
+    )
+    _training(controller, "C")
+
+    score = _command(
+        commands, "evaluate", "score an agent on the official CarRacing-v3", run_evaluate
+    )
+    score.add_argument("folder", type=Path, help="holds vision, memory and controller .safetensors")
+    score.add_argument("--episodes", type=int, default=32, help="tracks (default: 32)")
+    score.add_argument(
+        "--seed", type=int, default=900_000, help="of the first track (default: 900000)"
+    )
+    score.add_argument("--action-repeat", type=int, default=3, help="as in training (default: 3)")
+    score.add_argument("--record", action="store_true", help="write the score into C's manifest")
+    _jobs(score)
+
+    dream = _command(commands, "dream", "let an agent drive in its own dream", run_dream)
+    dream.add_argument("folder", type=Path, help="holds vision, memory and controller .safetensors")
+    dream.add_argument("--steps", type=int, default=100, help="dreamed decisions (default: 100)")
+    dream.add_argument("--temperature", type=float, default=1.0, help="> 0 (default: 1)")
+    dream.add_argument("--seed", type=int, default=0, help="of the real beginning and of the dream")
+    dream.add_argument("--film", type=Path, help="write the dream as a .gif")
+
+    bench = _command(commands, "bench", "measure this machine: environment or dream", run_bench)
+    bench.add_argument("what", choices=("environment", "dream"), help="what to measure")
+    bench.add_argument("--seconds", type=float, default=20.0, help="about how long (default: 20)")
+    return top
+
+
+def run_collect(options: argparse.Namespace) -> Result:
+    import gymnasium as gym
+
+    from wmlib.data import Replay, SmoothRandomPolicy, collect
+
+    kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
+    _refuse_filled(options.out)
+    try:
+        env = gym.make(options.environment, **kwargs)
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"cannot make {options.environment!r}: {error}") from error
+    policy = SmoothRandomPolicy(env.action_space)
+    env.close()
+    episodes = collect(
+        policy, options.environment, episodes=options.episodes, seed=options.seed,
+        max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
+        n_jobs=options.jobs,
+    )  # fmt: skip
+    replay = Replay(episodes)
+    replay.save(options.out)
+    mean = sum(episode.total_reward for episode in episodes) / len(episodes)
+    return {
+        "episodes": len(replay),
+        "decisions": replay.steps,
+        "mean_return": mean,
+        "out": str(options.out),
+    }
+
+
+def run_car_racing(options: argparse.Namespace) -> Result:
+    from wmlib.agents.car_racing import Recipe, real_steps, train_car_racing
+    from wmlib.agents.world_models import DreamTrainingConfig
+    from wmlib.data import Replay
+
+    recipe = Recipe()
+    if options.tiny:
+        dream = DreamTrainingConfig(generations=10, population=8, starts=32, value_starts=64)
+        recipe = Recipe(episodes=8, vision_steps=40, memory_steps=40, dream=dream)
+    started = time.perf_counter()
+    train_car_racing(options.out, seed=options.seed, recipe=recipe, n_jobs=options.jobs)
+    return {
+        "out": str(options.out),
+        "real_steps": real_steps(Replay.load(options.out / "random"), recipe.action_repeat),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def run_vision(options: argparse.Namespace) -> Result:
+    from wmlib.checkpoint import made_by, save_module
+    from wmlib.data import Replay
+    from wmlib.vision import VisionConfig, train_vision
+
+    state = _state(options.out)
+    config = VisionConfig.paper() if options.paper else VisionConfig()
+    started = time.perf_counter()
+    vision, history = train_vision(
+        Replay.load(options.data), config, steps=options.steps, seed=options.seed, state=state
+    )
+    seconds = time.perf_counter() - started
+    made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
+    save_module(options.out, vision, "vision", made)
+    return _trained(options, seconds, history, ("squared_error", "kl"))
+
+
+def run_memory(options: argparse.Namespace) -> Result:
+    from wmlib.agents.car_racing import tile_rewards
+    from wmlib.checkpoint import made_by, save_module
+    from wmlib.data import Replay
+    from wmlib.memory import Codes, train_memory
+    from wmlib.vision import VAE
+
+    state = _state(options.out)
+    vision = VAE.load(options.vision)
+    codes = Codes.of(Replay.load(options.data), vision.encode)
+    config = replace(
+        tile_rewards(codes.rewards, options.action_repeat), latent=vision.config.latent
+    )
+    started = time.perf_counter()
+    memory, history = train_memory(
+        codes, config, steps=options.steps, seed=options.seed, state=state
+    )
+    seconds = time.perf_counter() - started
+    made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
+    save_module(options.out, memory, "memory", made)
+    return _trained(options, seconds, history, ("code", "reward", "end"))
+
+
+def run_controller(options: argparse.Namespace) -> Result:
+    from wmlib.agents.world_models import DreamTrainingConfig, train_in_dream
+    from wmlib.checkpoint import made_by
+    from wmlib.controller import ControllerConfig
+    from wmlib.data import Replay
+    from wmlib.dream import warm_up
+    from wmlib.memory import MDNRNN, Codes
+    from wmlib.value import ValueConfig
+    from wmlib.vision import VAE
+
+    state = _state(options.out)
+    named = ("generations", "horizon", "temperature")
+    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
+    if options.value:
+        given |= {"value": True, "discount": ValueConfig().discount}
+    config = DreamTrainingConfig(**given)
+    memory = MDNRNN.load(options.memory)
+    codes = Codes.of(Replay.load(options.data), VAE.load(options.vision).encode)
+    shape = ControllerConfig(memory.config.latent, memory.config.hidden)
+    started = time.perf_counter()
+    evolved = train_in_dream(
+        memory, warm_up(memory, codes), shape, config, seed=options.seed, state=state
+    )
+    seconds = time.perf_counter() - started
+    made = made_by(seed=options.seed, steps=config.generations, seconds=seconds)
+    evolved.controller.save(options.out, made)
+    return _trained(options, seconds, evolved.history, ("dream_return", "sigma"))
+
+
+def run_evaluate(options: argparse.Namespace) -> Result:
+    from wmlib.acting import evaluate
+    from wmlib.agents.world_models import Agent
+    from wmlib.checkpoint import record_score
+
+    agent = Agent.load(options.folder)
+    score = evaluate(
+        agent.policy(), episodes=options.episodes, seed=options.seed,
+        action_repeat=options.action_repeat, n_jobs=options.jobs,
+    )  # fmt: skip
+    if options.record:
+        record_score(options.folder / "controller.safetensors", "controller", score.as_dict())
+    return score.as_dict()
+
+
+def run_dream(options: argparse.Namespace) -> Result:
+    import torch
+
+    from wmlib.agents.world_models import Agent, after_real_steps
+    from wmlib.dream import Dream
+
+    agent = Agent.load(options.folder)
+    dream = Dream(agent.memory, options.temperature)
+    start = after_real_steps(agent, seed=options.seed)
+    noise = torch.Generator().manual_seed(options.seed)
+    imagined = dream.imagine(agent.controller, start, options.steps, noise)
+    result: Result = {"decisions": options.steps, "dream_return": float(imagined.rewards.sum())}
+    if options.film is not None:
+        from wmlib.figures import save_gif
+
+        codes = imagined.features[:, 0, 0, : agent.memory.config.latent].numpy()  # (T + 1, Z)
+        save_gif(options.film, agent.vision.decode(codes))
+        result["film"] = str(options.film)
+    return result
+
+
+def run_bench(options: argparse.Namespace) -> Result:
+    if options.what == "environment":
+        from wmlib.envs.speed import measure_speed
+
+        return measure_speed(seconds=options.seconds)
+    from wmlib.dream import measure_dream
+
+    return measure_dream(seconds=options.seconds)
+
+
+def _command(
+    commands: Any, name: str, text: str, run: Callable[[argparse.Namespace], Result]
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.set_defaults(run=run)
+    return command
+
+
+def _seed_out_jobs(command: argparse.ArgumentParser, out: str) -> None:
+    command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    command.add_argument("--out", type=Path, required=True, help=out)
+    _jobs(command)
+
+
+def _jobs(command: argparse.ArgumentParser) -> None:
+    cores = os.cpu_count() or 1
+    command.add_argument(
+        "--jobs", type=int, default=cores, help=f"worker processes (default: {cores})"
+    )
+
+
+def _training(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--data", type=Path, required=True, help="folder of collected episodes")
+    command.add_argument(
+        "--out", type=Path, required=True, help=f"{what}'s checkpoint, .safetensors"
+    )
+    command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+
+
+def _state(out: Path) -> Path:
+    """Where the state of a run lies: beside its result, until another run is named."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors, got {out}")
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; name another file")
+    return out.with_suffix(".state.safetensors")
+
+
+def _trained(
+    options: argparse.Namespace,
+    seconds: float,
+    history: dict[str, list[float]],
+    names: Sequence[str],
+) -> Result:
+    state = options.out.with_suffix(".state.safetensors")
+    state.unlink(missing_ok=True)
+    last = {name: sum(history[name][-100:]) / len(history[name][-100:]) for name in names}
+    return {"out": str(options.out), "seconds": seconds, **last}
+
+
+def _refuse_filled(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name another folder")

@@ -1,0 +1,146 @@
+"""C, the controller: one linear layer from what V sees and M remembers to an action.
+
+`action = squash(W [z, h] + b)`: for CarRacing 3 x (32 + 256) + 3 = 867 numbers (Ha & Schmidhuber
+2018, section 2.3). So small that evolution can find it; everything hard is left to V and M.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmlib.checkpoint import load_checkpoint, save_checkpoint
+from wmlib.storage import DamagedFileError
+
+SQUASHES = ("tanh", "sigmoid", "clipped_tanh")
+
+
+@dataclass(frozen=True)
+class ControllerConfig:
+    """Sizes of C and the range of each action."""
+
+    latent: int = 32
+    """Z, numbers in a code (paper: 32)"""
+    hidden: int = 256
+    """H, numbers in M's hidden state (paper: 256; 0 for a C that sees z alone)"""
+    squash: tuple[str, ...] = ("tanh", "sigmoid", "clipped_tanh")
+    """how each action is brought into its range: steering to [-1, 1], gas to [0, 1], brake to
+    [0, 1] and off at 0 (paper's code)"""
+
+    def __post_init__(self) -> None:
+        if self.latent < 0 or self.hidden < 0 or self.features < 1:
+            raise ValueError(
+                f"C needs at least one input, got latent {self.latent}, hidden {self.hidden}"
+            )
+        if not self.squash or any(name not in SQUASHES for name in self.squash):
+            raise ValueError(f"squash must name at least one of {SQUASHES}, got {self.squash}")
+
+    @property
+    def features(self) -> int:
+        """F = Z + H, inputs of C."""
+        return self.latent + self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in C: a matrix (A, F) and a bias (A,)."""
+        return len(self.squash) * (self.features + 1)
+
+    @classmethod
+    def for_space(cls, space: gym.Space, latent: int, hidden: int) -> ControllerConfig:
+        """A C for any Box whose actions lie in [-1, 1] (tanh) or [0, 1] (sigmoid).
+
+        Raises:
+            ValueError: the space is another one; rescale it with gymnasium's RescaleAction.
+        """
+        if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+            names = {(-1.0, 1.0): "tanh", (0.0, 1.0): "sigmoid"}
+            ranges = [(float(lo), float(hi)) for lo, hi in zip(space.low, space.high, strict=True)]
+            if all(pair in names for pair in ranges):
+                return cls(latent, hidden, tuple(names[pair] for pair in ranges))
+        raise ValueError(f"C drives Boxes with one axis and ranges [-1, 1] or [0, 1], got {space}")
+
+
+class LinearController:
+    """A population of P controllers, or one (P = 1), as rows of one array.
+
+    Args:
+        parameters: (P, n) or (n,): for each controller its matrix (A, F), row by row, then its
+            bias (A,).
+        config: sizes.
+
+    Raises:
+        ValueError: n is not `config.parameters`, or a number is not finite.
+    """
+
+    def __init__(
+        self, parameters: np.ndarray | Tensor, config: ControllerConfig | None = None
+    ) -> None:
+        self.config = config = config or ControllerConfig()
+        rows = torch.atleast_2d(torch.as_tensor(parameters, dtype=torch.float32))
+        if rows.ndim != 2 or rows.shape[1] != config.parameters:
+            raise ValueError(
+                f"this C has {config.parameters} parameters, got an array of shape "
+                f"{tuple(rows.shape)}"
+            )
+        if not torch.isfinite(rows).all():
+            raise ValueError("C's parameters must be finite, got NaN or infinity")
+        self.parameters = rows  # (P, n)
+        split = len(config.squash) * config.features
+        matrix = len(config.squash), config.features
+        self.weight = rows[:, :split].unflatten(1, matrix)  # (P, A, F)
+        self.bias = rows[:, split:]  # (P, A)
+
+    def act(self, features: Tensor) -> Tensor:
+        """Actions for features [z, h].
+
+        Args:
+            features: (P, S, F), each controller's own; or (1, S, F), the same for all.
+
+        Returns:
+            (P, S, A), in the environment's units.
+
+        Raises:
+            ValueError: the features have another shape.
+        """
+        population, inputs = len(self.weight), self.config.features
+        if features.ndim != 3 or features.shape[::2] not in ((population, inputs), (1, inputs)):
+            raise ValueError(
+                f"C reads features ({population} or 1, S, {inputs}), got {tuple(features.shape)}"
+            )
+        each = features.expand(population, -1, -1)  # (P, S, F)
+        raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
+        return squash(raw, self.config.squash)
+
+    def save(self, path: str | Path, made: Mapping[str, Any]) -> None:
+        """Save as a checkpoint of `wmlib.checkpoint`."""
+        arrays = {"parameters": self.parameters.numpy()}
+        save_checkpoint(path, arrays, kind="controller", config=self.config, made=made)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LinearController:
+        """C from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
+        arrays, manifest = load_checkpoint(path, "controller")
+        try:
+            fields = {**manifest["config"], "squash": tuple(manifest["config"]["squash"])}
+            return cls(np.array(arrays["parameters"]), ControllerConfig(**fields))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedFileError(f"{path}: not the parameters of a C ({error})") from error
+
+
+def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:
+    """Bring raw outputs (..., A) into the range of each action."""
+    columns = []
+    for name, column in zip(names, raw.unbind(-1), strict=True):
+        if name == "sigmoid":
+            columns.append(torch.sigmoid(column))
+        else:
+            bounded = torch.tanh(column)
+            columns.append(bounded.clamp(min=0) if name == "clipped_tanh" else bounded)
+    return torch.stack(columns, -1)

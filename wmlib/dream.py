@@ -1,0 +1,424 @@
+"""Dreaming: rollouts of C inside M, from moments that really happened.
+
+A whole population of controllers dreams at once: (P, S) returns for P controllers and S starts. The
+arithmetic is that of `MDNRNN`, arranged so that nearly all the time goes into matrix products; a
+test holds the two together. The dream is also a Gymnasium environment (`DreamEnv`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.memory import MDNRNN, Codes, State, check_codes, check_temperature, sample
+from wmlib.training import seeded
+from wmlib.value import ValueFunction
+from wmlib.vision import VAE
+
+
+class Starts(NamedTuple):
+    """S moments to dream from: what V saw there and what M remembered."""
+
+    z: Tensor
+    """(S, Z) codes"""
+    hidden: Tensor
+    """(S, H)"""
+    cell: Tensor
+    """(S, H)"""
+
+    def take(self, rows: np.ndarray | Tensor | slice) -> Starts:
+        """Some of them."""
+        return Starts(*(part[rows] for part in self))
+
+
+@torch.no_grad()
+def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> Starts:
+    """Every moment of real episodes as a start: M has read all the real decisions before it.
+
+    Args:
+        memory: M.
+        codes: of real episodes.
+        warm: decisions that M must have read, >= 0; earlier moments are left out.
+        batch: episodes a pass.
+
+    Raises:
+        ValueError: no episode is longer than `warm` decisions, the codes have other sizes than
+            M's, or a number is out of range.
+    """
+    for name, number, least in (("warm", warm, 0), ("batch", batch, 1)):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}")
+    check_codes(memory.config, codes)
+    kept = []
+    for begin in range(0, len(codes.lengths), batch):
+        first, lengths = codes.first[begin : begin + batch], codes.lengths[begin : begin + batch]
+        rows = np.minimum(first[:, None] + np.arange(max(lengths)), len(codes.mean) - 1)  # (B, T)
+        z = torch.from_numpy(codes.mean[rows]).to(memory.device)  # (B, T, Z)
+        action = torch.from_numpy(codes.actions[rows]).to(memory.device)  # (B, T, A)
+        state = memory.initial(len(first))
+        for t in range(max(lengths)):
+            alive = torch.from_numpy(np.flatnonzero((lengths > t) & (t >= warm)))
+            kept.append(Starts(z[:, t], *state).take(alive))
+            state = memory.step(z[:, t], action[:, t], state)
+    starts = Starts(*(torch.cat(part) for part in zip(*kept, strict=True)))
+    if not len(starts.z):
+        raise ValueError(f"no episode is longer than the {warm} decisions of warm-up")
+    return starts
+
+
+class Moment(NamedTuple):
+    """One step of a dream, for N = P * S rows."""
+
+    features: Tensor
+    """(N, Z + H) before the action; a view that the next step overwrites"""
+    reward: Tensor
+    """(N,) in the environment's units"""
+    ends: Tensor
+    """(N,) probability that this step ended the episode"""
+
+
+class Imagined(NamedTuple):
+    """Dreams kept whole: T steps of P controllers from S starts."""
+
+    features: Tensor
+    """(T + 1, P, S, Z + H)"""
+    rewards: Tensor
+    """(T, P, S)"""
+    continues: Tensor
+    """(T, P, S) probability that the episode goes on after the step"""
+
+
+class Dream:
+    """M, laid out for dreaming; make a new one when M has changed.
+
+    Args:
+        memory: M.
+        temperature: > 0; weights of the components softmax(log pi / temperature), their sigmas
+            times sqrt(temperature) (Ha & Schmidhuber 2018).
+    """
+
+    def __init__(self, memory: MDNRNN, temperature: float = 1.0) -> None:
+        check_temperature(temperature)
+        self.memory, self.temperature = memory, temperature
+        cfg = memory.config
+        self.sizes = cfg.latent, cfg.hidden, cfg.actions, cfg.mixtures
+        with torch.no_grad():
+            of_input, of_hidden, *biases = memory.lstm.all_weights[0]
+            z_weight, a_weight = of_input.tensor_split([cfg.latent], dim=1)
+            gates = torch.cat([z_weight, of_hidden, a_weight], 1)  # (4 H, Z + H + A)
+            bias = biases[0] + biases[1]
+            i, f, g, o = (slice(k * cfg.hidden, (k + 1) * cfg.hidden) for k in range(4))
+            # tanh(x) = 2 sigmoid(2 x) - 1: with g doubled here, one sigmoid serves all four gates.
+            self.gates = torch.cat([gates[i], gates[f], gates[o], 2 * gates[g]]).T.contiguous()
+            self.gates_bias = torch.cat([bias[i], bias[f], bias[o], 2 * bias[g]])
+            heads = (memory.mixture, memory.reward, memory.end)
+            weight = torch.cat([head.weight for head in heads])  # (3 K Z + 2, H)
+            head_bias = torch.cat([head.bias for head in heads])
+            logits = cfg.mixtures * cfg.latent
+            scale = torch.ones_like(head_bias)
+            scale[:logits] /= temperature
+            self.heads = (weight * scale[:, None]).T.contiguous()  # (H, 3 K Z + 2)
+            self.heads_bias = head_bias * scale
+
+    def flops_per_step(self) -> int:
+        """Floating-point operations of the matrix products in one dreamed step of one row."""
+        latent, hidden, actions, mixtures = self.sizes
+        inputs = latent + hidden + actions
+        return 2 * (
+            inputs * 4 * hidden + hidden * (3 * mixtures * latent + 2) + (latent + hidden) * actions
+        )
+
+    @torch.no_grad()
+    def moments(
+        self, controller: LinearController, starts: Starts, horizon: int, generator: torch.Generator
+    ) -> Iterator[Moment]:
+        """Dream step by step; after the last step comes one `Moment` with features alone in use.
+
+        All controllers meet the same starts and the same noise, so that their returns compare.
+        """
+        latent, hidden, actions, mixtures = self.sizes
+        cfg = self.memory.config
+        p, s = len(controller.parameters), len(starts.z)
+        n, kz = p * s, mixtures * latent
+        now, then = torch.empty(2, p, s, latent + hidden + actions)  # [z, h, action], twice
+        now[..., :latent] = starts.z
+        now[..., latent : latent + hidden] = starts.hidden
+        cell = starts.cell.repeat(p, 1)  # (N, H)
+        gates, out = torch.empty(n, 4 * hidden), torch.empty(n, 3 * kz + 2)
+        squeezed = torch.empty(n, hidden)
+        root = math.sqrt(self.temperature)
+        for _ in range(horizon):
+            now[..., latent + hidden :] = controller.act(now[..., : controller.config.features])
+            torch.addmm(self.gates_bias, now.view(n, -1), self.gates, out=gates).sigmoid_()
+            i, f, o, g = gates.split(hidden, 1)
+            cell.mul_(f).addcmul_(i, g.mul_(2).sub_(1))
+            h = then.view(n, -1)[:, latent : latent + hidden]  # (N, H)
+            torch.mul(o, torch.tanh(cell, out=squeezed), out=h)
+            torch.addmm(self.heads_bias, h, self.heads, out=out)  # (N, 3 K Z + 2)
+            reward, end = out[:, -2], out[:, -1]
+            if cfg.reward == "poisson":
+                reward = reward.clamp(max=5.0).exp()
+            reward = cfg.reward_offset + cfg.reward_scale * reward
+            yield Moment(now.view(n, -1)[:, : latent + hidden], reward, torch.sigmoid(end))
+            logits = out[:, :kz].unflatten(1, (mixtures, latent))  # (N, K, Z)
+            weight = logits.sub_(logits.amax(1, keepdim=True)).exp_()
+            for k in range(1, mixtures):
+                weight[:, k] += weight[:, k - 1]
+            uniform = torch.rand(s, latent, generator=generator)
+            level = (weight[:, -1].view(p, s, latent) * uniform).view(n, 1, latent)
+            chosen = (weight[:, :-1] < level).sum(1, keepdim=True)  # (N, 1, Z)
+            normals = out[:, kz:-2].unflatten(1, (2, mixtures, latent))  # (N, 2, K, Z)
+            mean, log_sigma = normals.unbind(1)
+            sigma = log_sigma.gather(1, chosen).clamp_(*cfg.log_sigma_range).exp_().mul_(root)
+            noise = torch.randn(s, latent, generator=generator)
+            shape = (p, s, latent)
+            then[..., :latent] = mean.gather(1, chosen).view(shape) + sigma.view(shape) * noise
+            now, then = then, now
+        nothing = torch.zeros(n)
+        yield Moment(now.view(n, -1)[:, : latent + hidden], nothing, nothing)
+
+    def returns(
+        self,
+        controller: LinearController,
+        starts: Starts,
+        *,
+        horizon: int,
+        discount: float = 1.0,
+        value: ValueFunction | None = None,
+        generator: torch.Generator,
+        rows: int = 2048,
+    ) -> Tensor:
+        """Dreamed returns of each controller from each start: (P, S).
+
+        `sum over t of discount^t * P(still going) * r_t`, plus the value of the last state, if
+        that is given, weighted likewise.
+
+        Args:
+            controller: P of them.
+            starts: S of them.
+            horizon: dreamed decisions, >= 1.
+            discount: gamma in (0, 1], for each decision.
+            value: what lies beyond the horizon; None for nothing.
+            generator: of the noise; all controllers share it.
+            rows: dreams that run side by side; a size that fits the processor's cache.
+
+        Raises:
+            ValueError: the parts do not fit together, or a number is out of range.
+        """
+        check_dream(self.memory, controller, starts, horizon)
+        if not 0 < discount <= 1:
+            raise ValueError(f"discount must be in (0, 1], got {discount}")
+        if value is not None and value.config.features != sum(self.sizes[:2]):
+            raise ValueError(
+                f"the value reads {value.config.features} features, a dream has "
+                f"{sum(self.sizes[:2])}"
+            )
+        at_once = max(1, rows // len(starts.z))
+        state = generator.get_state()
+        parts = []
+        for begin in range(0, len(controller.parameters), at_once):
+            some = LinearController(
+                controller.parameters[begin : begin + at_once], controller.config
+            )
+            generator.set_state(state)
+            total = torch.zeros(len(some.parameters) * len(starts.z))
+            weight = torch.ones_like(total)
+            for t, moment in enumerate(self.moments(some, starts, horizon, generator)):
+                if t == horizon:
+                    if value is not None:
+                        total += weight * value.slow(moment.features)
+                    break
+                total += weight * moment.reward
+                weight = weight * discount * (1 - moment.ends)
+            parts.append(total.view(len(some.parameters), -1))
+        return torch.cat(parts)
+
+    def imagine(
+        self, controller: LinearController, starts: Starts, horizon: int, generator: torch.Generator
+    ) -> Imagined:
+        """Dreams kept whole, for looking at them and for learning a value from them."""
+        check_dream(self.memory, controller, starts, horizon)
+        dreamed = self.moments(controller, starts, horizon, generator)
+        moments = [moment._replace(features=moment.features.clone()) for moment in dreamed]
+        shape = (len(controller.parameters), len(starts.z))
+        return Imagined(
+            torch.stack([m.features.unflatten(0, shape) for m in moments]),
+            torch.stack([m.reward.unflatten(0, shape) for m in moments[:-1]]),
+            torch.stack([1 - m.ends.unflatten(0, shape) for m in moments[:-1]]),
+        )
+
+
+def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, horizon: int) -> None:
+    """Refuse parts that do not fit together, by name."""
+    cfg, c = memory.config, controller.config
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1, got {horizon}")
+    check_starts(memory, starts)
+    if (c.latent, len(c.squash)) != (cfg.latent, cfg.actions) or c.hidden not in (0, cfg.hidden):
+        raise ValueError(
+            f"C reads z {c.latent} and h {c.hidden} and gives {len(c.squash)} actions; "
+            f"M has {cfg.latent}, {cfg.hidden} and {cfg.actions}"
+        )
+
+
+def check_starts(memory: MDNRNN, starts: Starts) -> None:
+    """Refuse starts that are none, or of other sizes than M's."""
+    if not len(starts.z):
+        raise ValueError("a dream needs at least one start, got none")
+    s, cfg = len(starts.z), memory.config
+    for name, part, size in zip(
+        Starts._fields, starts, (cfg.latent, *[cfg.hidden] * 2), strict=True
+    ):
+        if part.shape != (s, size) or part.dtype != torch.float32:
+            raise ValueError(
+                f"starts need {name} ({s}, {size}) of float32, got {tuple(part.shape)} of "
+                f"{part.dtype}"
+            )
+
+
+class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
+    """The dream as an environment: M is the world, a reset picks a real moment to start from.
+
+    Observations are the features [z, h] (Z + H,), which is what C reads; `render` decodes z with V.
+
+    Args:
+        memory: M.
+        starts: moments to start from.
+        action_space: of the real environment.
+        horizon: decisions after which an episode is truncated, >= 1.
+        temperature: > 0.
+        vision: V; needed for `render_mode="rgb_array"` only.
+        render_mode: None or "rgb_array".
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 17}  # noqa: RUF012
+
+    def __init__(
+        self,
+        memory: MDNRNN,
+        starts: Starts,
+        action_space: gym.spaces.Box,
+        horizon: int = 100,
+        temperature: float = 1.0,
+        vision: VAE | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        check_temperature(temperature)
+        if horizon < 1:
+            raise ValueError(f"horizon must be at least 1, got {horizon}")
+        check_starts(memory, starts)
+        if action_space.shape != (memory.config.actions,):
+            raise ValueError(
+                f"M knows {memory.config.actions} actions, the space is {action_space}"
+            )
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        if render_mode and vision is None:
+            raise ValueError("render_mode 'rgb_array' needs vision, the V that decodes the dream")
+        sizes = memory.config.latent, memory.config.hidden
+        bounds = np.array([np.finfo(np.float32).max, 1.0], np.float32)  # an LSTM's h is a tanh
+        high = np.repeat(bounds, sizes)  # (Z + H,)
+        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float32)
+        self.action_space = action_space
+        self.memory, self.starts, self.vision = memory, starts, vision
+        self.horizon, self.temperature, self.render_mode = horizon, temperature, render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start from a random moment, or from the one that `options={"start": row}` names."""
+        super().reset(seed=seed)
+        row = (options or {}).get("start")
+        if row is None:
+            row = int(self.np_random.integers(len(self.starts.z)))
+        elif not 0 <= row < len(self.starts.z):
+            raise ValueError(f"start must be in [0, {len(self.starts.z)}), got {row}")
+        self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
+        start = self.starts.take(slice(row, row + 1))
+        self._z, self._state, self._steps = start.z, State(start.hidden, start.cell), 0
+        return self._observation(), {"start": row}
+
+    @torch.no_grad()
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Let M say what happens; the end is drawn from M's termination head."""
+        if not hasattr(self, "_z"):
+            raise gym.error.ResetNeeded("call reset before step")
+        given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
+        if given.shape != (self.memory.config.actions,) or not torch.isfinite(given).all():
+            raise ValueError(
+                f"an action must be {self.memory.config.actions} finite numbers, got {action}"
+            )
+        self._state = self.memory.step(self._z, given[None], self._state)
+        prediction = self.memory.predict(self._state.hidden)
+        self._z = sample(prediction, self.temperature, self._generator)
+        self._steps += 1
+        ended = torch.rand((), generator=self._generator) < torch.sigmoid(prediction.end[0])
+        reward = float(self.memory.expected_reward(prediction)[0])
+        return self._observation(), reward, bool(ended), self._steps >= self.horizon, {}
+
+    def render(self) -> np.ndarray | None:
+        """What V decodes from z: (64, 64, 3) uint8."""
+        if self.render_mode is None or self.vision is None:
+            return None
+        return self.vision.decode(self._z[0].numpy())
+
+    def _observation(self) -> np.ndarray:
+        return torch.cat([self._z[0], self._state.hidden[0]]).numpy()
+
+
+def measure_dream(
+    seconds: float = 20.0, population: int = 64, starts: int = 128, horizon: int = 15
+) -> dict[str, float]:
+    """Dreamed steps a second, and the share of this machine's own matrix-product rate they reach.
+
+    Matrix products and dreams take turns; each keeps its best round. The rate counts the operations
+    of the dream's matrix products alone, against those of a product of two (2048, 2048) float32.
+
+    Args:
+        seconds: about how long, > 0.
+        population: P.
+        starts: S.
+        horizon: decisions.
+
+    Raises:
+        ValueError: `seconds` is not positive.
+    """
+    if not seconds > 0:
+        raise ValueError(f"seconds must be above 0, got {seconds}")
+    memory = seeded(0, MDNRNN)
+    shape = ControllerConfig()
+    controller = LinearController(np.zeros((population, shape.parameters), np.float32), shape)
+    cfg, noise = memory.config, torch.Generator().manual_seed(0)
+    real = Starts(
+        torch.zeros(starts, cfg.latent),
+        torch.zeros(starts, cfg.hidden),
+        torch.zeros(starts, cfg.hidden),
+    )
+    dream = Dream(memory)
+    square = torch.randn(2048, 2048, generator=noise)
+    product = dreaming = math.inf
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        torch.mm(square, square)
+        product = min(product, time.perf_counter() - start)
+        start = time.perf_counter()
+        dream.returns(controller, real, horizon=horizon, generator=noise)
+        dreaming = min(dreaming, time.perf_counter() - start)
+    steps = population * starts * horizon / dreaming
+    machine = 2 * 2048**3 / product
+    return {
+        "dream_steps_per_second": steps,
+        "dream_gflops": steps * dream.flops_per_step() / 1e9,
+        "machine_gflops": machine / 1e9,
+        "share_of_machine": steps * dream.flops_per_step() / machine,
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,76 @@
+"""What the chapters draw with: one palette, film strips, and films."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from wmlib.storage import write_atomically
+
+# Okabe & Ito's colours, which stay apart for colour-blind readers.
+BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"
+PINK, SKY, RED, GREY = "#cc79a7", "#56b4e9", "#d55e00", "#7a7a7a"
+
+
+def filmstrip(
+    rows: Mapping[str, np.ndarray], titles: list[str] | None = None, size: float = 1.1
+) -> Figure:
+    """Frames side by side, one row for each film.
+
+    Args:
+        rows: label to frames (T, H, W) or (T, H, W, 3), uint8 or in [0, 1]; all of one length T.
+        titles: T column titles.
+        size: of a frame, in inches.
+
+    Raises:
+        ValueError: the rows or the titles are not all of one length, or there are none.
+    """
+    columns = {len(frames) for frames in rows.values()}
+    if len(columns) != 1 or columns == {0}:
+        raise ValueError(f"all rows need the same number of frames, got {sorted(columns)}")
+    (t,) = columns
+    if titles is not None and len(titles) != t:
+        raise ValueError(f"{t} columns need as many titles, got {len(titles)}")
+    figure, axes = plt.subplots(
+        len(rows), t, figsize=(size * t + 0.9, (size + 0.08) * len(rows) + 0.3), squeeze=False
+    )
+    for (label, frames), line in zip(rows.items(), axes, strict=True):
+        for axis, frame in zip(line, frames, strict=True):
+            axis.imshow(frame, cmap="gray", vmin=0, vmax=255 if frame.dtype == np.uint8 else 1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    for axis, title in zip(axes[0], titles or [""] * t, strict=True):
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def save_gif(path: str | Path, frames: np.ndarray, fps: float = 17.0, scale: int = 4) -> None:
+    """Write frames (T, H, W, 3) uint8 as an animated GIF, atomically; each pixel `scale` wide.
+
+    Raises:
+        ValueError: the name does not end in .gif, the frames are others, or a number is not
+            positive.
+    """
+    if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
+        raise ValueError(
+            f"a film needs frames (T, H, W, 3) of uint8, got {frames.shape} of {frames.dtype}"
+        )
+    if not fps > 0 or scale < 1:
+        raise ValueError(f"fps and scale must be positive, got {fps} and {scale}")
+    if Path(path).suffix != ".gif":
+        raise ValueError(f"a film's name ends in .gif, got {path}")
+    big = frames.repeat(scale, 1).repeat(scale, 2)  # (T, scale H, scale W, 3)
+    images = [Image.fromarray(frame) for frame in big]
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
+    )
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,397 @@
+"""M, the memory model: what happens next, as a distribution.
+
+An LSTM reads the code and the action of each decision; from its hidden state a mixture density
+network (Bishop 1994) gives a mixture of K normals for every number of the next code (Ha &
+Schmidhuber 2018, A.2). Beside it stand two heads that the paper's CarRacing model lacks: one for
+the reward and one for the end of an episode, so that a dream can be scored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wmlib.checkpoint import load_module
+from wmlib.data import Episode, draw_windows
+from wmlib.training import History, fit, seeded
+
+LOG_SQRT_TAU = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Hyper-parameters of M and of its training."""
+
+    latent: int = 32
+    """Z, numbers in a code (paper: 32)"""
+    actions: int = 3
+    """A, numbers in an action (CarRacing: steering, gas, brake)"""
+    hidden: int = 256
+    """H, units of the LSTM (paper: 256)"""
+    mixtures: int = 5
+    """K, components for each latent number (paper: 5)"""
+    log_sigma_range: tuple[float, float] = (-4.0, 3.0)
+    """bounds of each component's log standard deviation (ours: no NaN, no needle-thin component)"""
+    reward: Literal["poisson", "normal"] = "poisson"
+    """what the reward head predicts: the rate of rewarded events, or the reward itself"""
+    reward_scale: float = 1.0
+    """reward of one event: `reward = reward_offset + reward_scale * prediction`"""
+    reward_offset: float = 0.0
+    """reward of a decision in which nothing happens (CarRacing: -0.1 a frame)"""
+    reward_weight: float = 3.0
+    """weight of the reward's loss against the code's loss, both in nats (ours)"""
+    end_weight: float = 1.0
+    """weight of the termination's loss (ours)"""
+    learning_rate: float = 1e-3
+    """Adam's (paper's code: 1e-3)"""
+    clip: float = 1.0
+    """largest norm of the gradient (paper's code clips each entry at 1)"""
+    batch: int = 48
+    """windows an update (paper's code: 100; ours: 48)"""
+    window: int = 32
+    """decisions a window (paper's code: 999; ours: 32)"""
+
+    def __post_init__(self) -> None:
+        sizes = (self.latent, self.actions, self.hidden, self.mixtures, self.batch, self.window)
+        if min(sizes) < 1:
+            raise ValueError(f"all sizes of M must be at least 1, got {self}")
+        if self.reward not in ("poisson", "normal"):
+            raise ValueError(f"reward must be 'poisson' or 'normal', got {self.reward!r}")
+        low, high = self.log_sigma_range
+        if not -math.inf < low < high < math.inf:
+            raise ValueError(f"log_sigma_range must be two rising numbers, got {low} and {high}")
+        for name in ("reward_scale", "reward_weight", "end_weight", "learning_rate", "clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if not math.isfinite(self.reward_offset):
+            raise ValueError(f"reward_offset must be a number, got {self.reward_offset}")
+
+
+class Prediction(NamedTuple):
+    """What M says of the next moment; the leading axes are those of the input."""
+
+    log_pi: Tensor
+    """(..., K, Z) log weights of the components; each latent number has its own mixture"""
+    mean: Tensor
+    """(..., K, Z)"""
+    log_sigma: Tensor
+    """(..., K, Z)"""
+    reward: Tensor
+    """(...) output of the reward head: log rate ('poisson') or scaled reward ('normal')"""
+    end: Tensor
+    """(...) logit of termination"""
+
+
+class State(NamedTuple):
+    """The LSTM's memory: hidden (..., H) and cell (..., H)."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class MDNRNN(nn.Module):
+    """M: (code, action, state) to the distribution of the next code, the reward and the end."""
+
+    def __init__(self, config: MemoryConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MemoryConfig()
+        self.lstm = nn.LSTM(config.latent + config.actions, config.hidden, batch_first=True)
+        # PyTorch gives an LSTM two bias vectors that are always added; the paper counts one.
+        self.lstm.all_weights[0][3].requires_grad_(False).zero_()
+        self.mixture = nn.Linear(config.hidden, 3 * config.mixtures * config.latent)
+        self.reward = nn.Linear(config.hidden, 1)
+        self.end = nn.Linear(config.hidden, 1)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MDNRNN:
+        """M from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
+        return load_module(path, "memory", lambda fields: cls(MemoryConfig(**fields)))
+
+    @property
+    def device(self) -> torch.device:
+        return self.mixture.weight.device
+
+    def paper_parameters(self) -> int:
+        """Trainable numbers of the LSTM and the mixture: 422,368 at the paper's sizes."""
+        parts = (*self.lstm.parameters(), *self.mixture.parameters())
+        return sum(p.numel() for p in parts if p.requires_grad)
+
+    def initial(self, batch: int) -> State:
+        """The state before anything was seen: zeros (B, H)."""
+        zeros = torch.zeros(batch, self.config.hidden, device=self.device)
+        return State(zeros, zeros)
+
+    def forward(
+        self, z: Tensor, action: Tensor, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Read a window of decisions.
+
+        Args:
+            z: (B, T, Z) codes.
+            action: (B, T, A).
+            state: before the window; zeros if not given.
+
+        Returns:
+            hidden states (B, T, H), each after its decision, and the last state.
+        """
+        state = state or self.initial(len(z))
+        carried = (state.hidden[None].contiguous(), state.cell[None].contiguous())  # (1, B, H)
+        hidden, (h, c) = self.lstm(torch.cat([z, action], dim=-1), carried)
+        return hidden, State(h[0], c[0])
+
+    def step(self, z: Tensor, action: Tensor, state: State) -> State:
+        """Read one decision: codes (B, Z) and actions (B, A) to the state after it."""
+        weights = self.lstm.all_weights[0]  # of the input, of the hidden state, two biases
+        return State(*torch.lstm_cell(torch.cat([z, action], -1), tuple(state), *weights))
+
+    def predict(self, hidden: Tensor) -> Prediction:
+        """What hidden states (..., H) say of the next code, the reward and the end."""
+        cfg = self.config
+        raw = self.mixture(hidden).unflatten(-1, (3, cfg.mixtures, cfg.latent))  # (..., 3, K, Z)
+        logits, mean, log_sigma = raw.unbind(-3)  # each (..., K, Z)
+        return Prediction(
+            log_pi=F.log_softmax(logits, dim=-2),
+            mean=mean,
+            log_sigma=log_sigma.clamp(*cfg.log_sigma_range),
+            reward=self.reward(hidden).squeeze(-1),
+            end=self.end(hidden).squeeze(-1),
+        )
+
+    def expected_reward(self, prediction: Prediction) -> Tensor:
+        """The reward (...) in the environment's units that M expects."""
+        cfg, raw = self.config, prediction.reward
+        value = raw.clamp(max=5.0).exp() if cfg.reward == "poisson" else raw
+        return cfg.reward_offset + cfg.reward_scale * value
+
+    def loss(
+        self, z: Tensor, action: Tensor, target: Tensor, reward: Tensor, end: Tensor
+    ) -> MemoryLoss:
+        """Mean losses over a window of decisions.
+
+        Args:
+            z: (B, T, Z) codes that M reads.
+            action: (B, T, A).
+            target: (B, T, Z) the codes one decision later.
+            reward: (B, T) in the environment's units.
+            end: (B, T) 1 where the decision ended the episode.
+        """
+        cfg = self.config
+        prediction = self.predict(self(z, action)[0])
+        code = -log_likelihood(prediction, target).mean() / cfg.latent
+        events = (reward - cfg.reward_offset) / cfg.reward_scale
+        if cfg.reward == "poisson":
+            log_rate = prediction.reward.clamp(max=5.0)
+            scored = (log_rate.exp() - events.clamp(min=0) * log_rate).mean()
+        else:
+            scored = 0.5 * (prediction.reward - events).square().mean()
+        ended = F.binary_cross_entropy_with_logits(prediction.end, end)
+        total = code + cfg.reward_weight * scored + cfg.end_weight * ended
+        return MemoryLoss(total, code, scored, ended)
+
+    def rollout(
+        self,
+        z: Tensor,
+        state: State,
+        actions: Tensor,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Dream open-loop: the actions are given, every next code is M's own sample.
+
+        Args:
+            z: (B, Z) first codes.
+            state: before the first decision, (B, H) each.
+            actions: (B, T, A).
+            temperature: > 0, see `sample`.
+            generator: of the samples.
+
+        Returns:
+            codes (B, T, Z), the first of them one decision after `z`, and rewards (B, T).
+        """
+        codes, rewards = [], []
+        for t in range(actions.shape[1]):
+            state = self.step(z, actions[:, t], state)
+            prediction = self.predict(state.hidden)
+            z = sample(prediction, temperature, generator)  # (B, Z)
+            codes.append(z)
+            rewards.append(self.expected_reward(prediction))
+        return torch.stack(codes, 1), torch.stack(rewards, 1)
+
+
+class MemoryLoss(NamedTuple):
+    """Losses in nats a decision (scalars)."""
+
+    total: Tensor
+    code: Tensor
+    """negative log-likelihood of the next code, for each latent number"""
+    reward: Tensor
+    end: Tensor
+
+
+def log_likelihood(prediction: Prediction, target: Tensor) -> Tensor:
+    """Log density (...) of next codes (..., Z) under the mixtures: summed over latents, in nats.
+
+    log p(z) = sum over latents of log sum over k of pi_k N(z; mean_k, sigma_k) (Bishop 1994).
+    """
+    error = (target.unsqueeze(-2) - prediction.mean) * torch.exp(
+        -prediction.log_sigma
+    )  # (..., K, Z)
+    log_normal = -0.5 * error.square() - prediction.log_sigma - LOG_SQRT_TAU
+    return torch.logsumexp(prediction.log_pi + log_normal, dim=-2).sum(-1)
+
+
+def sample(
+    prediction: Prediction, temperature: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw next codes (..., Z) as the paper's code does.
+
+    For each latent number on its own: a component from the weights softmax(log pi / temperature),
+    then a normal with its mean and sigma * sqrt(temperature).
+
+    Raises:
+        ValueError: temperature is not positive.
+    """
+    check_temperature(temperature)
+    shape, device = prediction.mean[..., 0, :].shape, prediction.mean.device
+    weights = torch.softmax(prediction.log_pi / temperature, dim=-2)  # (..., K, Z)
+    uniform = torch.rand(shape, generator=generator, device=device).unsqueeze(-2)  # (..., 1, Z)
+    chosen = (weights.cumsum(-2)[..., :-1, :] < uniform).sum(-2, keepdim=True)  # (..., 1, Z)
+    mean = prediction.mean.gather(-2, chosen).squeeze(-2)  # (..., Z)
+    sigma = prediction.log_sigma.gather(-2, chosen).squeeze(-2).exp()  # (..., Z)
+    noise = torch.randn(shape, generator=generator, device=device)
+    return mean + sigma * math.sqrt(temperature) * noise
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that is not a positive number."""
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature must be a positive number, got {temperature}")
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Episodes as M sees them: all N observations of E episodes, one after the other.
+
+    Attributes:
+        mean: (N, Z) float32, posterior means.
+        log_variance: (N, Z) float32.
+        actions: (N, A) float32; the row of an episode's last observation is not used.
+        rewards: (N,) float32, likewise; the reward that came after the action.
+        ends: (N,) float32, 1 where the action ended the episode.
+        lengths: (E,) decisions in each episode; it has one observation more.
+    """
+
+    mean: np.ndarray
+    log_variance: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    ends: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        episodes: Iterable[Episode],
+        encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    ) -> Codes:
+        """Encode episodes with `encode` (V's), keeping what M needs.
+
+        Raises:
+            ValueError: there are no episodes, or their actions are not (T, A) float32.
+        """
+        columns: list[tuple[np.ndarray, ...]] = []
+        lengths = []
+        for episode in episodes:
+            if episode.actions.ndim != 2 or episode.actions.dtype != np.float32:
+                raise ValueError(
+                    f"M reads actions (T, A) of float32, got {episode.actions.shape} of "
+                    f"{episode.actions.dtype}"
+                )
+            ends = np.zeros(len(episode) + 1, np.float32)
+            ends[-2] = episode.terminated
+            columns.append(
+                (
+                    *encode(np.asarray(episode.observations)),
+                    np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
+                    np.concatenate([episode.rewards, np.zeros_like(episode.rewards[:1])]),
+                    ends,
+                )
+            )
+            lengths.append(len(episode))
+        if not columns:
+            raise ValueError("there are no episodes to encode; collect some first")
+        mean, log_variance, actions, rewards, ended = map(
+            np.concatenate, zip(*columns, strict=True)
+        )
+        return cls(mean, log_variance, actions, rewards, ended, np.array(lengths))
+
+    @property
+    def first(self) -> np.ndarray:
+        """(E,) row of each episode's first observation."""
+        rows: np.ndarray = np.cumsum(self.lengths + 1) - (self.lengths + 1)
+        return rows
+
+    def windows(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        """Rows (B, T + 1) of random windows of `length` decisions within an episode."""
+        which, start = draw_windows(self.lengths, rng, batch, length)
+        rows: np.ndarray = (self.first[which] + start)[:, None] + np.arange(length + 1)
+        return rows
+
+    def merged(self, other: Codes) -> Codes:
+        """These episodes and then the others."""
+        names = self.__dataclass_fields__
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+def check_codes(config: MemoryConfig, codes: Codes) -> None:
+    """Refuse codes of other sizes than M's."""
+    sizes = codes.mean.shape[1], codes.actions.shape[1]
+    if sizes != (config.latent, config.actions):
+        raise ValueError(
+            f"M has {config.latent} latents and {config.actions} actions, the codes have "
+            f"{sizes[0]} and {sizes[1]}"
+        )
+
+
+def batch_loss(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> MemoryLoss:
+    """M's loss on a random batch of windows: posterior samples in, posterior means as targets."""
+    cfg = memory.config
+    rows = codes.windows(rng, cfg.batch, cfg.window)  # (B, T + 1)
+    mean, now = codes.mean[rows], rows[:, :-1]  # (B, T + 1, Z), (B, T)
+    sigma = np.exp(0.5 * codes.log_variance[now])  # (B, T, Z)
+    z = mean[:, :-1] + sigma * rng.standard_normal(sigma.shape, dtype=np.float32)
+    arrays = (z, codes.actions[now], mean[:, 1:], codes.rewards[now], codes.ends[now])
+    return memory.loss(*(torch.from_numpy(array).to(memory.device) for array in arrays))
+
+
+def train_memory(
+    codes: Codes,
+    config: MemoryConfig | None = None,
+    *,
+    steps: int = 2500,
+    seed: int = 0,
+    state: Path | None = None,
+    progress: bool = True,
+) -> tuple[MDNRNN, History]:
+    """Train M from nothing on encoded episodes; arguments as in `wmlib.vision.train_vision`.
+
+    Raises:
+        ValueError: the codes have other sizes than M, or no episode is as long as a window.
+    """
+    memory = seeded(seed, lambda: MDNRNN(config))
+    check_codes(memory.config, codes)
+    history = fit(
+        memory, lambda rng: batch_loss(memory, codes, rng)._asdict(), steps=steps,
+        learning_rate=memory.config.learning_rate, clip=memory.config.clip, seed=seed,
+        state=state, description="training M", progress=progress,
+    )  # fmt: skip
+    return memory, history

@@ -1,0 +1,157 @@
+"""Files that survive: written atomically, checked when read, never unpickled.
+
+Every array this library keeps (episodes, weights, the state of a run) is a `safetensors` file. A
+file is written beside its target and then renamed, so that a killed process leaves either the old
+file or the new one. A digest of names, shapes, metadata and bytes lies in the header: a file that
+was cut short or altered is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+DTYPES = {
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_,
+    "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64,
+}  # fmt: skip
+
+
+class DamagedFileError(ValueError):
+    """A file is not what its writer left: cut short, altered, or not of this format."""
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: the folder cannot be written (read-only, full disk); `path` is as it was.
+    """
+    write_together({Path(path): data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write a file, and others that speak of it, atomically.
+
+    All bytes are on the disk before anything changes. A kill in between may leave the others
+    missing, but never beside a first file that they do not speak of.
+
+    Raises:
+        OSError: names the file that cannot be written; the first file is as it was.
+    """
+    temporary: dict[Path, Path] = {}
+    try:
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            temporary[path] = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+        for path in list(files)[1:]:
+            path.unlink(missing_ok=True)
+        for path, written in temporary.items():
+            os.replace(written, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    finally:
+        for written in temporary.values():
+            written.unlink(missing_ok=True)
+
+
+def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over everything that a file says: metadata, names, dtypes, shapes and bytes."""
+    sha = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha.update(f"{name}|{array.dtype.str}|{array.shape}".encode())
+        sha.update(array.reshape(-1).view(np.uint8).data)
+    return sha.hexdigest()
+
+
+def pack(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Named arrays and string metadata as the bytes of one safetensors file with its digest.
+
+    Raises:
+        TypeError: an array holds something other than numbers or truth values.
+    """
+    contiguous = {name: np.array(array, order="C", copy=None) for name, array in arrays.items()}
+    for name, array in contiguous.items():
+        if array.dtype not in DTYPES.values():
+            raise TypeError(f"arrays of numbers can be saved, got {name!r} of dtype {array.dtype}")
+    return save(contiguous, {**(metadata or {}), "sha256": digest(contiguous, metadata or {})})
+
+
+def save_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Save named arrays and string metadata as one safetensors file, atomically.
+
+    Raises:
+        TypeError: as `pack`.
+        OSError: as `write_atomically`.
+    """
+    write_atomically(path, pack(arrays, metadata))
+
+
+def open_arrays(
+    path: str | Path, *, verify: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Open a file of `save_arrays` as read-only memory maps: nothing is read until it is used.
+
+    Args:
+        path: the file.
+        verify: recompute the digest (reads the whole file once, about 1 GB/s).
+
+    Returns:
+        The arrays by name, and the metadata.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: the file is cut short, altered, or not a file of `save_arrays`.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= size - 8:
+                raise DamagedFileError(f"{path}: its header does not fit into its {size} bytes")
+            text = file.read(length).rstrip(b" ")  # safetensors pads with spaces
+        header = json.loads(text)
+        if not text.endswith(b"}"):
+            raise DamagedFileError(f"{path}: its header is not one of this library")
+        metadata = dict(header.pop("__metadata__", {}))
+        end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if end != size:
+            raise DamagedFileError(f"{path}: {size} bytes, but its header promises {end}")
+        whole = np.memmap(path, np.uint8, mode="r")  # one mapping, so one open file, for all arrays
+        arrays = {name: _part(whole[8 + length :], entry) for name, entry in header.items()}
+    except DamagedFileError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        message = f"{path}: not a safetensors file of this library ({error!r})"
+        raise DamagedFileError(message) from error
+    stamp = metadata.pop("sha256", None)
+    if verify and stamp != digest(arrays, metadata):
+        message = f"{path}: its bytes are not the ones it was written with (SHA-256 differs)"
+        raise DamagedFileError(message)
+    return arrays, metadata
+
+
+def _part(data: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
+    begin, end = entry["data_offsets"]
+    if not 0 <= begin <= end:
+        raise ValueError(f"data_offsets {begin} to {end}")
+    return data[begin:end].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
