@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -286,9 +285,9 @@ def main() -> None:
     }
     report["seconds"] = round(time.perf_counter() - started)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=arguments.output.parent, delete=False) as file:
-        json.dump(report, file, indent=1)
-    os.replace(file.name, arguments.output)
+    unfinished = arguments.output.with_suffix(".part")
+    unfinished.write_text(json.dumps(report, indent=1) + "\n")
+    os.replace(unfinished, arguments.output)
     print(table([*report["grid"], report["separable"]]))
     for key, value in report["generation at n = 867"].items():
         print(f"{key}: {value}")

@@ -25,7 +25,16 @@ from wmlib.vision import VAE, VisionConfig
 MEMORY = MemoryConfig(latent=2, actions=3, hidden=4, mixtures=2, reward="normal")
 SHAPE = ControllerConfig(latent=2, hidden=4)
 TINY = DreamTrainingConfig(
-    generations=12, population=6, starts=8, horizon=4, sigma=0.3, value_updates=2, value_starts=8
+    generations=12,
+    population=6,
+    starts=8,
+    horizon=4,
+    sigma=0.3,
+    discount=0.9,
+    temperature=1.0,
+    value=True,
+    value_updates=2,
+    value_starts=8,
 )
 
 
@@ -87,7 +96,7 @@ def test_it_learns_what_pays_in_the_dream(value: bool) -> None:
     returns = history["dream_return"]
     assert abs(returns[0]) < 0.5 < np.mean(returns[-5:])
     if value:
-        assert np.mean(returns[-5:]) > 4.0  # beyond the four decisions of the horizon
+        assert np.mean(returns[-5:]) > 3.2  # the four decisions of the horizon alone pay 2.6
 
 
 def test_the_history_is_what_the_dreams_returned() -> None:
