@@ -355,4 +355,9 @@ def test_measure_dream_counts_what_it_says() -> None:
 
 @pytest.mark.slow
 def test_dreams_reach_two_fifths_of_the_machines_own_rate() -> None:
-    assert measure_dream(seconds=30)["share_of_machine"] >= 0.4
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for one another on a busy machine measure that
+    try:
+        assert measure_dream(seconds=20)["share_of_machine"] >= 0.4
+    finally:
+        torch.set_num_threads(threads)

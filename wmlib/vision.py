@@ -33,7 +33,7 @@ class VisionConfig:
     """channels after each convolution (paper: 32, 64, 128, 256; ours: half, about 3 x faster)"""
     reconstruction_weight: float = 5.0
     """nats for each unit of squared error summed over an image with values in [0, 1]; the paper's
-    code has 1. Ours: 5, which keeps more of the road in z (chapter 2 shows both)"""
+    code has 1. Ours: 5, which lets z hold more nats (chapter 2 compares what they are worth)"""
     kl_floor: float = 0.5
     """free nats for each latent: of an image's KL, `kl_floor * latent` costs nothing (paper's code:
     0.5)"""

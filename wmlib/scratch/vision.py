@@ -157,8 +157,8 @@ def train_vision(
 
     The default `kl_weight` is ours: the weight that `vae_loss` derives from
     the error V ends with, s^2 = 0.0004 on 8x8 grey CarRacing frames with 8
-    latents. On frames of 10 episodes kept apart (30 to train on, 2,000
-    steps, medians of 3 seeds) it gave
+    latents. On frames of 10 random episodes of the official environment kept
+    apart (30 to train on, 2,000 steps, medians of 3 seeds) it gave
 
         kl_weight         1        0.01     0.001    0.0001   0.00001
         squared error     0.0021   0.0021   0.0007   0.0005   0.0004
