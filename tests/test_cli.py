@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from wmlib import cli
+from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import Recipe
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
@@ -244,21 +245,27 @@ def test_the_official_environment_keeps_standard_output_clean() -> None:
 def test_the_whole_recipe_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    dream = DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3, value_starts=4)
-    vision = VisionConfig(channels=(2, 4, 4, 4), batch=4)
     tiny = Recipe(
-        episodes=2, max_steps=40, vision=vision, vision_steps=2, memory_steps=2, dream=dream
-    )
+        episodes=2, max_steps=40, vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
+        vision_steps=2, memory_steps=2, behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
+        cycles=1, cycle_episodes=1, cycle_patience=60, last_memory_steps=2,
+    )  # fmt: skip
     monkeypatch.setattr("wmlib.agents.car_racing.Recipe", lambda **_: tiny)
-    command = ["train", "car-racing", "--seed", "1", "--jobs", "1", "--out", str(tmp_path / "run")]
-    for _ in range(2):  # the second time there is nothing left to do
-        assert main([*command, "--json"]) == 0
+    folder = tmp_path / "run"
+    command = ["train", "car-racing", "--seed", "1", "--jobs", "1", "--out", str(folder)]
+    for more in ([], ["--resume"]):  # the second time there is nothing left to do
+        assert main([*command, "--json", *more]) == 0
         result = said(capsys)
         assert result["real_steps"] == sum(
-            int(e.extras["frames"].sum()) for e in Replay.load(tmp_path / "run" / "random")
+            int(episode.extras["frames"].sum())
+            for cycle in ("cycle-00", "cycle-01")
+            for episode in Replay.load(folder / cycle / "episodes")
         )
-    Agent.load(tmp_path / "run")
-    assert main([*command, "--seed", "2"]) == 2
+        assert result["seconds"] > 0
+    Agent.load(folder)
+    assert main(command) == 2
+    assert "go on with it by --resume" in capsys.readouterr().err
+    assert main([*command, "--resume", "--seed", "2"]) == 2
     assert "holds another run" in capsys.readouterr().err
 
 
@@ -267,8 +274,8 @@ def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "wmlib"]
     out = str(tmp_path / "run")
     train = [*run, "train", "car-racing", "--tiny", "--seed", "1", "--out", out, "--json"]
-    for _ in range(2):
-        done = subprocess.run(train, capture_output=True, text=True)
+    for more in ([], ["--resume"]):
+        done = subprocess.run([*train, *more], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["real_steps"] > 0
     score = [*run, "evaluate", out, "--episodes", "1", "--jobs", "1", "--json"]

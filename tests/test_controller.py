@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from wmlib.checkpoint import made_by, save_checkpoint
-from wmlib.controller import ControllerConfig, LinearController, squash
+from wmlib.controller import ControllerConfig, LinearController, above_zero, squash
 from wmlib.storage import DamagedFileError
 
 SMALL = ControllerConfig(latent=2, hidden=3)
@@ -105,3 +105,12 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ((), ("tanh", "relu")):
         with pytest.raises(ValueError, match="squash must name"):
             ControllerConfig(squash=wrong)
+
+
+def test_a_brake_that_was_let_go_can_be_found_again() -> None:
+    x = torch.tensor([-0.5, -0.5, 0.5, 0.5], requires_grad=True)
+    wanted = torch.tensor([1.0, -1.0, 1.0, -1.0])  # descent moves x against the gradient
+    clipped = above_zero(x)
+    assert torch.equal(clipped, x.clamp(min=0))
+    (gradient,) = torch.autograd.grad((clipped * -wanted).sum(), x)
+    assert gradient.tolist() == [-1.0, 0.0, -1.0, 1.0]

@@ -22,7 +22,8 @@ class WorldModelPolicy:
         vision: V.
         memory: M.
         controller: one C.
-        noise: standard deviation of smooth noise added to each action, for collecting; 0 for none.
+        noise: smooth noise on each action, for collecting; each episode draws its standard
+            deviation from [0, noise], so that it is driven now steadily, now badly. 0 for none.
 
     Raises:
         ValueError: the parts do not fit together, or `noise` is negative.
@@ -49,6 +50,7 @@ class WorldModelPolicy:
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
+        self._level = self.noise * rng.random() if self.noise else 0.0
         self._state = self.memory.initial(1)
         self._noise = np.zeros(self.memory.config.actions)
 
@@ -63,7 +65,7 @@ class WorldModelPolicy:
             if self.noise:
                 fresh = self._rng.standard_normal(len(self._noise))
                 self._noise = 0.9 * self._noise + np.sqrt(1 - 0.9**2) * fresh
-                action = action + torch.from_numpy(self.noise * self._noise[None]).float()
+                action = action + torch.from_numpy(self._level * self._noise[None]).float()
                 low = [-1.0 if name == "tanh" else 0.0 for name in self.controller.config.squash]
                 action = action.clamp(torch.tensor(low), torch.ones(len(low)))
             self._state = self.memory.step(z, action, self._state)
@@ -89,6 +91,11 @@ class Score:
         """Standard deviation between episodes (n - 1)."""
         return float(np.std(self.returns, ddof=1)) if len(self.returns) > 1 else 0.0
 
+    @property
+    def iqm(self) -> float:
+        """Interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
+        return interquartile_mean(np.array(self.returns))
+
     def interval(self, level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
         """Bootstrap interval of the mean over episodes (percentiles, seed 0)."""
         sample = np.random.default_rng(0).choice(self.returns, (draws, len(self.returns)))
@@ -96,15 +103,22 @@ class Score:
         return float(low), float(high)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: mean, sd, interval, returns, seeds, environment."""
+        """For JSON: mean, sd, iqm, interval, returns, seeds, environment."""
         return {
             "environment": self.environment,
             "mean": self.mean,
             "sd": self.sd,
+            "iqm": self.iqm,
             "interval95": self.interval(),
             "returns": list(self.returns),
             "seeds": list(self.seeds),
         }
+
+
+def interquartile_mean(numbers: np.ndarray) -> float:
+    """Mean of what is left when a quarter of the numbers (N,) is cut off at either end."""
+    cut = len(numbers) // 4
+    return float(np.sort(numbers)[cut : len(numbers) - cut].mean())
 
 
 def evaluate(

@@ -19,9 +19,9 @@ from typing import Any
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.
 
-a whole run, about 12 minutes on two cores:
+a whole run, from nothing to a driver, @@ minutes on two cores:
   python -m wmlib train car-racing --seed 1 --out runs/car-racing
-  python -m wmlib evaluate runs/car-racing --episodes 32
+  python -m wmlib evaluate runs/car-racing --episodes 100
 
 or step by step:
   python -m wmlib collect wmlib/CarRacing-v3 --episodes 480 --action-repeat 3 --out runs/random
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wmlib: failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("wmlib: interrupted; the same command goes on from the last state", file=sys.stderr)
+        print("wmlib: interrupted; what was finished is kept (see --help)", file=sys.stderr)
         return 130
     if options.json:
         print(json.dumps(result))
@@ -82,7 +82,10 @@ def parser() -> argparse.ArgumentParser:
     whole = _command(
         parts, "car-racing", "from nothing to a driver trained in dreams", run_car_racing
     )
-    _seed_out_jobs(whole, "folder of the run; the same command goes on after a kill")
+    _seed_out_jobs(whole, "folder of the run: episodes, weights of every cycle, log.csv, result")
+    whole.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, after a kill"
+    )
     whole.add_argument("--tiny", action="store_true", help="a minute's run, to see that it works")
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
@@ -168,20 +171,19 @@ def run_collect(options: argparse.Namespace) -> Result:
 
 
 def run_car_racing(options: argparse.Namespace) -> Result:
-    from wmlib.agents.car_racing import Recipe, real_steps, train_car_racing
-    from wmlib.agents.world_models import DreamTrainingConfig
-    from wmlib.data import Replay
+    from wmlib.agents.car_racing import TINY, Recipe, train_car_racing
+    from wmlib.checkpoint import load_checkpoint
 
-    recipe = Recipe()
-    if options.tiny:
-        dream = DreamTrainingConfig(generations=10, population=8, starts=32, value_starts=64)
-        recipe = Recipe(episodes=8, vision_steps=40, memory_steps=40, dream=dream)
-    started = time.perf_counter()
-    train_car_racing(options.out, seed=options.seed, recipe=recipe, n_jobs=options.jobs)
+    recipe = TINY if options.tiny else Recipe()
+    train_car_racing(
+        options.out, seed=options.seed, recipe=recipe, resume=options.resume, n_jobs=options.jobs
+    )
+    _, manifest = load_checkpoint(options.out / "controller.safetensors", "controller")
+    made = manifest["made"]
     return {
         "out": str(options.out),
-        "real_steps": real_steps(Replay.load(options.out / "random"), recipe.action_repeat),
-        "seconds": time.perf_counter() - started,
+        "real_steps": made["real_steps"],
+        "seconds": made["wall_seconds"],
     }
 
 

@@ -97,11 +97,12 @@ class LinearController:
         self.weight = rows[:, :split].unflatten(1, matrix)  # (P, A, F)
         self.bias = rows[:, split:]  # (P, A)
 
-    def act(self, features: Tensor) -> Tensor:
+    def act(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Actions for features [z, h].
 
         Args:
             features: (P, S, F), each controller's own; or (1, S, F), the same for all.
+            noise: (P, S, A) added before the squashing; None for none.
 
         Returns:
             (P, S, A), in the environment's units.
@@ -116,6 +117,8 @@ class LinearController:
             )
         each = features.expand(population, -1, -1)  # (P, S, F)
         raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
+        if noise is not None:
+            raw = raw + noise
         return squash(raw, self.config.squash)
 
     def save(self, path: str | Path, made: Mapping[str, Any]) -> None:
@@ -142,5 +145,28 @@ def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:
             columns.append(torch.sigmoid(column))
         else:
             bounded = torch.tanh(column)
-            columns.append(bounded.clamp(min=0) if name == "clipped_tanh" else bounded)
+            columns.append(above_zero(bounded) if name == "clipped_tanh" else bounded)
     return torch.stack(columns, -1)
+
+
+class _AboveZero(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,), (gradient,) = ctx.saved_tensors, gradients
+        return torch.where((x > 0) | (gradient < 0), gradient, 0)
+
+
+def above_zero(x: Tensor) -> Tensor:
+    """`max(x, 0)`, whose gradient lets what was cut off come back.
+
+    Below 0 the true gradient is 0, so a C that once stopped braking could never learn to brake
+    again by gradients. Here it is 1 where descent along it would raise x, and 0 where it would
+    push x further down.
+    """
+    clipped: Tensor = _AboveZero.apply(x)
+    return clipped

@@ -69,12 +69,21 @@ class ValueFunction(nn.Module):
 
     def update(self, optimiser: torch.optim.Optimizer, features: Tensor, returns: Tensor) -> float:
         """One step of regression of returns (...) on features (..., F); gives the loss."""
-        loss = 0.5 * (self(features) - returns).square().mean()
+        return self.descend(optimiser, squared_error(self, features, returns))
+
+    def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
+        """One step down a loss of this function; the averaged copy follows."""
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         self.average()
         return float(loss.detach())
+
+
+def squared_error(value: ValueFunction, features: Tensor, returns: Tensor) -> Tensor:
+    """Half the mean squared error of the values of features (..., F) against returns (...)."""
+    loss: Tensor = 0.5 * (value(features) - returns).square().mean()
+    return loss
 
 
 def lambda_returns(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,8 +56,7 @@ class VisionConfig:
         return cls(latent, (32, 64, 128, 256), 1.0, 0.5, 1e-4, 100)
 
 
-@dataclass(frozen=True)
-class VisionLoss:
+class VisionLoss(NamedTuple):
     """Terms of the negative ELBO, in nats an image, averaged over the batch (scalars)."""
 
     total: Tensor
@@ -211,6 +211,13 @@ def check_frames(frames: np.ndarray) -> tuple[int, ...]:
     return frames.shape[:-3]
 
 
+def batch_loss(vision: VAE, replay: Replay, rng: np.random.Generator) -> VisionLoss:
+    """V's loss on a random batch of a replay's frames."""
+    frames = replay.sample_frames(rng, vision.config.batch)  # (B, H, W, C)
+    noise = rng.standard_normal((len(frames), vision.config.latent), dtype=np.float32)
+    return vision.loss(vision.images(frames), torch.from_numpy(noise).to(vision.device))
+
+
 def train_vision(
     replay: Replay,
     config: VisionConfig | None = None,
@@ -234,16 +241,9 @@ def train_vision(
         V, and the losses of every update in nats (and squared error) an image.
     """
     vision = seeded(seed, lambda: VAE(config))
-    config = vision.config
-
-    def losses(rng: np.random.Generator) -> dict[str, Tensor]:
-        frames = replay.sample_frames(rng, config.batch)  # (B, H, W, C)
-        noise = rng.standard_normal((config.batch, config.latent), dtype=np.float32)
-        loss = vision.loss(vision.images(frames), torch.from_numpy(noise).to(vision.device))
-        return {"total": loss.total, "squared_error": loss.squared_error, "kl": loss.kl}
-
     history = fit(
-        vision, losses, steps=steps, learning_rate=config.learning_rate, seed=seed,
+        vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,
+        learning_rate=vision.config.learning_rate, seed=seed,
         state=state, description="training V", progress=progress,
     )  # fmt: skip
     return vision, history

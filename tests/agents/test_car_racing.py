@@ -1,45 +1,81 @@
 """The recipe for CarRacing, from nothing to a driver."""
 
+import csv
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from wmlib.agents import car_racing
-from wmlib.agents.car_racing import Recipe, claim, real_steps, tile_rewards, train_car_racing
+from wmlib.agents.behaviour import BehaviourConfig
+from wmlib.agents.car_racing import (
+    Log,
+    Recipe,
+    claim,
+    real_steps,
+    tile_rewards,
+    train_car_racing,
+)
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
-from wmlib.data import Episode, Replay
-from wmlib.dream import Dream
+from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
+from wmlib.memory import MemoryConfig
 from wmlib.vision import VisionConfig
 
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
+    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recalled=3, recalled_steps=5),
     dream=DreamTrainingConfig(
         generations=3, population=4, starts=4, horizon=3, value_starts=4, value_updates=1
     ),
+    cycles=2, cycle_episodes=2, cycle_patience=40, cycle_memory_steps=2, last_memory_steps=3,
+)  # fmt: skip
+STAGES = (
+    (car_racing, "train_vision"), (car_racing, "train_memory"), (car_racing, "train_behaviour"),
+    (car_racing, "collect"), (car_racing, "fit"), (Log, "add"),
 )  # fmt: skip
 
 
+def killed_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    """The process dies as it begins `owner.name` for the `call`-th time."""
+    calls, done = 0, getattr(owner, name)
+
+    def dies(*arguments: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return done(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, dies)
+
+
+@pytest.mark.parametrize("optimiser", ["gradient", "evolution"])
 def test_a_killed_run_goes_on_and_a_finished_one_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: str
 ) -> None:
-    options = {"seed": 2, "recipe": TINY, "n_jobs": 1, "progress": False}
+    recipe = replace(TINY, optimiser=optimiser)
+    options = {"seed": 2, "recipe": recipe, "n_jobs": 1, "progress": False}
     undisturbed = train_car_racing(tmp_path / "whole", **options)
 
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    folder = tmp_path / "killed"
-    for target, name in ((car_racing, "train_memory"), (Dream, "returns")):
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(target, name, kill)
-            train_car_racing(folder, **options)
-    resumed = train_car_racing(folder, **options)
+    folder, resume = tmp_path / "killed", False
+    stages = STAGES if optimiser == "gradient" else ((car_racing, "train_in_dream"),)
+    for target, name in stages:
+        for call in (1, 2):
+            with monkeypatch.context() as patch:
+                killed_at(patch, target, name, call)
+                try:
+                    train_car_racing(folder, resume=resume, **options)
+                except KeyboardInterrupt:
+                    resume = True
+    assert resume
+    resumed = train_car_racing(folder, resume=True, **options)
     assert torch.equal(resumed.controller.parameters, undisturbed.controller.parameters)
     for ours, theirs in (
         (resumed.vision, undisturbed.vision),
@@ -48,24 +84,82 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_left_alone(
         pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
 
-    for target, name in ((car_racing, "collect"), (car_racing, "train_in_dream")):
-        monkeypatch.setattr(target, name, kill)
-    train_car_racing(folder, **options)  # nothing is left to do
-    for changed in ({"seed": 3}, {"recipe": replace(TINY, memory_steps=4)}):
+    def nothing_left(*_: object, **__: object) -> None:
+        raise AssertionError("a finished run is finished")
+
+    for target, name in STAGES:
+        monkeypatch.setattr(target, name, nothing_left)
+    train_car_racing(folder, resume=True, **options)
+    with pytest.raises(ValueError, match=r"killed holds this run already; .* --resume"):
+        train_car_racing(folder, **options)
+    for changed in ({"seed": 3}, {"recipe": replace(recipe, memory_steps=4)}):
         with pytest.raises(ValueError, match="killed holds another run"):
-            train_car_racing(folder, **options | changed)
+            train_car_racing(folder, resume=True, **options | changed)
+
+
+def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "run"
+    train_car_racing(folder, seed=2, recipe=TINY, n_jobs=1)
+    replays = [Replay.load(folder / f"cycle-{cycle:02d}" / "episodes") for cycle in range(3)]
+    seeds = [[episode.seed for episode in replay] for replay in replays]
+    assert seeds == [[2_000_000, 2_000_001, 2_000_002], [2_010_000, 2_010_001],
+                     [2_020_000, 2_020_001]]  # fmt: skip
+    frames = [sum(int(e.extras["frames"].sum()) for e in replay) for replay in replays]
+
+    with (folder / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["cycle"]) for row in rows] == [0, 1, 2]
+    assert [float(row["real_steps"]) for row in rows] == np.cumsum(frames).tolist()
+    for row, replay in zip(rows[1:], replays[1:], strict=True):
+        returns = [episode.total_reward for episode in replay]
+        assert float(row["driven_mean"]) == pytest.approx(np.mean(returns))
+        assert float(row["driven_worst"]) == pytest.approx(min(returns))
+        ahead = [
+            e.rewards[t : t + 3].sum() for e in replay for t in range(TINY.warm, len(e) - 2)
+        ]  # fewer than 512: all of them are compared
+        assert float(row["ahead_driven"]) == pytest.approx(np.mean(ahead), abs=1e-4)
+        assert row["ahead_dreamed"] and row["dream_return"] and row["gradient"]
 
     _, manifest = load_checkpoint(folder / "controller.safetensors", "controller")
-    replay = Replay.load(folder / "random")
-    assert [e.seed for e in replay] == [2_000_000, 2_000_001, 2_000_002]
-    assert manifest["made"]["real_steps"] == sum(int(e.extras["frames"].sum()) for e in replay)
-    assert manifest["made"]["steps"] == 3
+    assert manifest["made"]["real_steps"] == sum(frames)
+    assert manifest["made"]["steps"] == 3 * 2
     assert manifest["made"]["seed"] == 2
+    told = sum(float(row["seconds"]) for row in rows)
+    assert manifest["made"]["wall_seconds"] == pytest.approx(told, abs=0.1)
+    shown = capsys.readouterr().err
+    assert f"cycle 2 of 2: {sum(frames):,} real frames; drove" in shown
+    assert "about 0 left" in shown
+
+
+def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
+    """C and V come out the same when M is kept from learning what the rewards were."""
+    agents = []
+    for name, flip in (("as they are", 1.0), ("changed", -3.0)):
+        recipe = replace(TINY, cycles=0)
+        folder = tmp_path / name
+        made = Replay(drive(flip))
+        claim(folder, {"seed": 2, "recipe": dataclasses.asdict(recipe)})
+        made.save(folder / "cycle-00" / "episodes")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(car_racing, "tile_rewards", lambda *_: MemoryConfig(reward_weight=1e-30))
+            options = {"seed": 2, "recipe": recipe, "n_jobs": 1, "progress": False}
+            agents.append(train_car_racing(folder, resume=True, **options))
+    assert torch.equal(agents[0].controller.parameters, agents[1].controller.parameters)
+
+
+def drive(flip: float) -> list[Episode]:
+    env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
+    policy = SmoothRandomPolicy(env.action_space)
+    episodes = [run_episode(env, policy, seed, max_steps=40) for seed in range(2)]
+    env.close()
+    return [replace(episode, rewards=flip * episode.rewards) for episode in episodes]
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     claim(tmp_path / "run", {"seed": 1})
-    claim(tmp_path / "run", {"seed": 1})
+    claim(tmp_path / "run", {"seed": 1}, resume=True)
+    with pytest.raises(ValueError, match="run holds this run already"):
+        claim(tmp_path / "run", {"seed": 1})
     assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"seed": 1}
     with pytest.raises(ValueError, match="run holds another run"):
         claim(tmp_path / "run", {"seed": 2})
@@ -102,7 +196,7 @@ def test_real_steps_count_frames() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("last_memory_steps", 0)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

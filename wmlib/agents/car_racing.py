@@ -1,60 +1,114 @@
-"""The recipe for CarRacing: random driving, V, M, and C from dreams alone, in one command.
+"""The recipe for CarRacing: a driver that never saw a real reward, in one command.
 
-Each stage writes its result into the run's folder and is skipped when that is there; inside a stage
-the training state is kept, so a run that is killed goes on where it was.
+Random driving; V and M from it; C in M's dreams. Then cycles: C drives, V and M learn from what
+happened, C improves in the new dreams. Real rewards teach M's reward head and nothing else: no real
+score chooses a checkpoint, a seed or the moment to stop.
+
+Each stage writes its result into the run's folder and is skipped when that is there, so a run that
+is killed at any moment goes on and ends where an undisturbed run ends.
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
+import math
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
+import torch
+from tqdm.auto import tqdm
 
-from wmlib.agents.world_models import Agent, DreamTrainingConfig, train_in_dream
-from wmlib.checkpoint import made_by, save_module
-from wmlib.controller import ControllerConfig
-from wmlib.data import Replay, SmoothRandomPolicy, collect
-from wmlib.dream import warm_up
-from wmlib.memory import MDNRNN, Codes, MemoryConfig, train_memory
+from wmlib.agents.behaviour import BehaviourConfig, Learned, recall, train_behaviour
+from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
+from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.data import Policy, Replay, SmoothRandomPolicy, collect
+from wmlib.dream import Dream, Starts, warm_up
+from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss, train_memory
 from wmlib.storage import write_atomically
+from wmlib.training import History, fit
 from wmlib.vision import VAE, VisionConfig, train_vision
 
 ENV_ID = "wmlib/CarRacing-v3"
+TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
+
+Row = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a run, besides its seed."""
 
-    episodes: int = 1000
+    episodes: int = 600
     """of random driving (paper: 10,000)"""
     max_steps: int = 150
-    """decisions after which an episode is cut (ours: the start of a track is learned early)"""
+    """decisions after which a random episode is cut (ours)"""
     patience: int = 30
     """decisions without a new tile after which it is cut: grass teaches little (ours)"""
     action_repeat: int = 3
     """frames for each decision: one every 60 ms (ours)"""
     vision: VisionConfig = field(default_factory=VisionConfig)
     vision_steps: int = 3000
-    """updates of V"""
-    memory_steps: int = 5000
-    """updates of M"""
-    dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
+    """updates of V on random driving"""
+    memory_steps: int = 4000
+    """updates of M on random driving"""
     warm: int = 16
     """real decisions that M reads before a dream begins"""
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    """sizes of C; hidden = 0 for one that sees z alone"""
+    optimiser: Literal["gradient", "evolution"] = "gradient"
+    """how C improves: gradients through the dream, or CMA-ES (the article's)"""
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    """of the gradients"""
+    dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
+    """of evolution"""
+    cycles: int = 10
+    """of driving, learning and dreaming; 0: C never drives while it learns"""
+    cycle_episodes: int = 16
+    """that C drives a cycle"""
+    cycle_noise: float = 0.3
+    """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
+    cycle_patience: int = 100
+    """decisions without a new tile after which such an episode is cut"""
+    cycle_memory_steps: int = 800
+    """updates of M a cycle"""
+    last_memory_steps: int = 2500
+    """updates of M in the last cycle"""
+    driven: float = 2.0
+    """how often a decision of C's own driving is seen by M, and dreamed from, for each time that a
+    random one is: few at first, most of them in the end (ours)"""
 
     def __post_init__(self) -> None:
-        counts = ("episodes", "patience", "action_repeat", "vision_steps", "memory_steps")
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
-        for name, least in (*((name, 1) for name in counts), ("warm", 0), ("max_steps", shortest)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        counts = (
+            "episodes", "patience", "action_repeat", "vision_steps", "memory_steps",
+            "cycle_episodes", "cycle_patience", "cycle_memory_steps", "last_memory_steps",
+        )  # fmt: skip
+        least = {**dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "max_steps": shortest}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        if self.optimiser not in ("gradient", "evolution"):
+            raise ValueError(f"optimiser must be gradient or evolution, got {self.optimiser!r}")
+        if not 0 < self.driven < math.inf:
+            raise ValueError(f"driven must be a positive number, got {self.driven}")
+        if self.cycle_noise < 0:
+            raise ValueError(f"cycle_noise must be at least 0, got {self.cycle_noise}")
+
+
+TINY = Recipe(
+    episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
+    cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20, last_memory_steps=20,
+)  # fmt: skip
+"""A minute's run, to see that all parts work; it learns nothing worth having."""
 
 
 def train_car_racing(
@@ -62,68 +116,308 @@ def train_car_racing(
     *,
     seed: int,
     recipe: Recipe | None = None,
+    resume: bool = False,
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> Agent:
-    """Random driving, then V, then M, then C in dreams; no real reward reaches C.
+    """From nothing to a driver; no real reward reaches C.
 
     Args:
-        folder: of the run; holds nothing, or an earlier part of this very run.
-        seed: of everything; random tracks have the seeds 1,000,000 seed + i.
+        folder: of the run.
+        seed: of everything; tracks have the seeds 1,000,000 seed + i.
         recipe: of the run.
+        resume: go on with the run that `folder` holds.
         n_jobs: workers for collecting, as for `wmlib.data.collect`.
-        progress: show bars.
+        progress: show bars, and a line for each cycle.
 
     Raises:
-        ValueError: the seed is negative, or the folder holds another run.
+        ValueError: the seed is negative; the folder holds a run and `resume` is not given, or it
+            holds another run.
+        OSError: a file cannot be written; what was finished is kept.
+        NotFiniteError: a loss or a dreamed return is not finite.
     """
     recipe = recipe or Recipe()
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)})
-    state = folder / "state"
-    replay = _random_driving(folder / "random", seed, recipe, n_jobs, progress)
-
-    started, path = time.perf_counter(), folder / "vision.safetensors"
-    if not path.exists():
-        vision, _ = train_vision(
-            replay, recipe.vision, steps=recipe.vision_steps, seed=seed,
-            state=state / "vision.safetensors", progress=progress,
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-        save_module(
-            path, vision, "vision", made_by(seed=seed, steps=recipe.vision_steps, seconds=seconds)
-        )
-    vision = VAE.load(path)
-
-    started, path = time.perf_counter(), folder / "memory.safetensors"
-    codes = Codes.of(replay, vision.encode)
-    if not path.exists():
-        config = dataclasses.replace(
-            tile_rewards(codes.rewards, recipe.action_repeat), latent=recipe.vision.latent
-        )
-        memory, _ = train_memory(
-            codes, config, steps=recipe.memory_steps, seed=seed,
-            state=state / "memory.safetensors", progress=progress,
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-        save_module(
-            path, memory, "memory", made_by(seed=seed, steps=recipe.memory_steps, seconds=seconds)
-        )
-    memory = MDNRNN.load(path)
-
-    started, path = time.perf_counter(), folder / "controller.safetensors"
-    if not path.exists():
-        shape = ControllerConfig(memory.config.latent, memory.config.hidden)
-        evolved = train_in_dream(
-            memory, warm_up(memory, codes, recipe.warm), shape, recipe.dream, seed=seed,
-            state=state / "controller.safetensors", progress=progress,
-        )  # fmt: skip
-        seconds = time.perf_counter() - started
-        made = made_by(seed=seed, steps=recipe.dream.generations, seconds=seconds)
-        made["real_steps"] = real_steps(replay, recipe.action_repeat)
-        evolved.controller.save(path, made)
+    claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
+    if not (folder / "controller.safetensors").exists():
+        _Run(folder, seed, recipe, n_jobs, progress).train()
     return Agent.load(folder)
+
+
+class _Run:
+    """A run while it lasts. Every stage makes its result, or loads it if it is there."""
+
+    vision: VAE
+    memory: MDNRNN
+    controller: LinearController
+    random: Codes
+    driven: Codes | None = None
+
+    def __init__(
+        self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
+    ) -> None:
+        self.folder, self.seed, self.recipe = folder, seed, recipe
+        self.n_jobs, self.progress = n_jobs, progress
+        self.log = Log(folder / "log.csv")
+        self.real_steps = 0
+
+    def train(self) -> None:
+        """All stages, and a line of the log for each cycle."""
+        recipe = self.recipe
+        for cycle in range(recipe.cycles + 1):
+            began = time.perf_counter()
+            replay = self._drive(cycle)
+            self.real_steps += real_steps(replay, recipe.action_repeat)
+            row: Row = {"cycle": cycle, "real_steps": self.real_steps}
+            if cycle == 0:
+                self.vision = self._learn_vision(replay)
+                self.random = Codes.of(replay, self.vision.encode)
+            else:
+                codes = Codes.of(replay, self.vision.encode)
+                row |= self._compare(replay, codes)
+                self.driven = codes if self.driven is None else self.driven.merged(codes)
+            row |= self._learn_memory(cycle)
+            row |= self._learn_controller(cycle)
+            if not self.log.has(cycle):
+                self.log.add(row | {"seconds": time.perf_counter() - began})
+                if self.progress:
+                    tqdm.write(self.log.line(recipe.cycles), file=sys.stderr)
+        self._finish()
+
+    def _stage(self, cycle: int, name: str) -> Path:
+        return self.folder / f"cycle-{cycle:02d}" / name
+
+    def _drive(self, cycle: int) -> Replay:
+        """Random driving, and in every later cycle C's own; all its episodes appear at once."""
+        recipe, folder = self.recipe, self._stage(cycle, "episodes")
+        if not folder.exists():
+            env_kwargs: dict[str, Any] = {"action_repeat": recipe.action_repeat}
+            policy: Policy
+            if cycle == 0:
+                env = gym.make(ENV_ID, **env_kwargs)
+                policy = SmoothRandomPolicy(env.action_space)
+                env.close()
+                episodes, max_steps, patience = recipe.episodes, recipe.max_steps, recipe.patience
+            else:
+                agent = Agent(self.vision, self.memory, self.controller)
+                policy = agent.policy(recipe.cycle_noise)
+                episodes, max_steps, patience = recipe.cycle_episodes, None, recipe.cycle_patience
+            driven = collect(
+                policy, ENV_ID, episodes=episodes, seed=TRACKS * self.seed + EPISODES * cycle,
+                max_steps=max_steps, patience=patience, env_kwargs=env_kwargs,
+                n_jobs=self.n_jobs, progress=self.progress,
+            )  # fmt: skip
+            Replay(driven).save(folder)
+        return Replay.load(folder)
+
+    def _learn_vision(self, replay: Replay) -> VAE:
+        """V, from random driving alone; it stays as it is, so that codes keep their meaning."""
+        path, recipe = self._stage(0, "vision.safetensors"), self.recipe
+        if not path.exists():
+            began = time.perf_counter()
+            vision, _ = train_vision(
+                replay, recipe.vision, steps=recipe.vision_steps, seed=self.seed,
+                state=self.folder / "state" / "vision.safetensors", progress=self.progress,
+            )  # fmt: skip
+            save_module(path, vision, "vision", self._made(recipe.vision_steps, began))
+        return VAE.load(path)
+
+    def _learn_memory(self, cycle: int) -> Row:
+        """M, from random driving first, later from C's driving as well."""
+        path, recipe = self._stage(cycle, "memory.safetensors"), self.recipe
+        history: History = {}
+        if not path.exists():
+            began = time.perf_counter()
+            if cycle == 0:
+                steps = recipe.memory_steps
+                config = tile_rewards(self.random.rewards, recipe.action_repeat)
+                self.memory, history = train_memory(
+                    self.random, dataclasses.replace(config, latent=recipe.vision.latent),
+                    steps=steps, seed=self.seed, state=self.folder / "state" / "memory.safetensors",
+                    progress=self.progress,
+                )  # fmt: skip
+            else:
+                last = cycle == recipe.cycles
+                steps = recipe.last_memory_steps if last else recipe.cycle_memory_steps
+                history = fit(
+                    self.memory, self._memory_losses, steps=steps,
+                    learning_rate=self.memory.config.learning_rate, clip=self.memory.config.clip,
+                    cooldown=0.5, seed=self._seed(cycle), description="training M",
+                    progress=self.progress,
+                )  # fmt: skip
+            save_module(path, self.memory, "memory", self._made(steps, began))
+        self.memory = MDNRNN.load(path)
+        means = {name: float(np.mean(losses[-100:])) for name, losses in history.items()}
+        return {f"memory_{name}": means[name] for name in ("code", "reward") if name in means}
+
+    def _memory_losses(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        codes = self.random
+        if self.driven is not None and rng.random() < self._share():
+            codes = self.driven
+        return batch_loss(self.memory, codes, rng)._asdict()
+
+    def _share(self) -> float:
+        """Of C's own driving in what M sees and dreams begin with."""
+        own = 0 if self.driven is None else self.recipe.driven * self.driven.lengths.sum()
+        return float(own / (own + self.random.lengths.sum()))
+
+    def _learn_controller(self, cycle: int) -> Row:
+        """C, from nothing, in the dreams of M as it is now.
+
+        Nothing stays of what an earlier C had found to exploit in an earlier M.
+        """
+        path, recipe = self._stage(cycle, "controller.safetensors"), self.recipe
+        row: Row = {}
+        if not path.exists():
+            began, seed, starts = time.perf_counter(), self._seed(cycle), self._starts(cycle)
+            learned: Learned | Evolved
+            if recipe.optimiser == "gradient":
+                config, updates = self._behaviour(), recipe.behaviour.updates
+                recalled = None
+                if self.driven is not None:
+                    recalled = recall(self.memory, self.driven, config.recalled_steps, recipe.warm)
+                learned = train_behaviour(
+                    self.memory, starts, recipe.controller, config, recalled=recalled, seed=seed,
+                    progress=self.progress,
+                )  # fmt: skip
+            else:
+                updates = recipe.dream.generations
+                learned = train_in_dream(
+                    self.memory, starts, recipe.controller, recipe.dream, seed=seed,
+                    state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
+                    progress=self.progress,
+                )  # fmt: skip
+            learned.controller.save(path, self._made(updates, began))
+            history = {"gradient": [], **learned.history}
+            row = {
+                name: float(np.mean(history[name][-20:]))
+                for name in ("dream_return", "gradient") if history[name]
+            }  # fmt: skip
+        self.controller = LinearController.load(path)
+        return row
+
+    def _behaviour(self) -> BehaviourConfig:
+        """Its value function reads what M has."""
+        config, features = self.recipe.behaviour, self.recipe.vision.latent
+        value = dataclasses.replace(config.value, features=features + self.memory.config.hidden)
+        return dataclasses.replace(config, value=value)
+
+    def _starts(self, cycle: int) -> Starts:
+        """As many real moments to dream from as there are, drawn with the same weights."""
+        random = warm_up(self.memory, self.random, self.recipe.warm)
+        if self.driven is None:
+            return random
+        own = warm_up(self.memory, self.driven, self.recipe.warm)
+        rng, total, share = (
+            np.random.default_rng(self._seed(cycle)),
+            len(own.z) + len(random.z),
+            self._share(),
+        )
+        parts = (own, round(total * share)), (random, round(total * (1 - share)))
+        some = [part.take(rng.integers(len(part.z), size=n)) for part, n in parts]
+        return Starts(*(torch.cat(pair) for pair in zip(*some, strict=True)))
+
+    def _compare(self, replay: Replay, codes: Codes) -> Row:
+        """What C drove; and the next decisions from real moments, as driven and as dreamed.
+
+        M is still the one in whose dreams C was trained: where the dream promises more than the
+        road gives, C exploits it. C's noise while it drives is in the difference too.
+        """
+        returns = [episode.total_reward for episode in replay]
+        row: Row = {
+            "driven_mean": float(np.mean(returns)),
+            "driven_worst": min(returns),
+            "driven_best": max(returns),
+        }
+        warm, span = self.recipe.warm, self.recipe.behaviour.horizon
+        starts = warm_up(self.memory, codes, warm, batch=len(replay))
+        moments = [(e, t) for t in range(warm, max(codes.lengths)) for e in range(len(replay))]
+        alive = [(e, t) for e, t in moments if t < codes.lengths[e]]  # as `warm_up` orders them
+        whole = [i for i, (e, t) in enumerate(alive) if t + span <= codes.lengths[e]]
+        if whole:
+            rng = np.random.default_rng(0)
+            some = rng.permutation(whole)[:512]
+            road = [
+                replay.episodes[e].rewards[t : t + span].sum() for e, t in np.array(alive)[some]
+            ]
+            dreamed = Dream(self.memory).returns(
+                self.controller, starts.take(some), horizon=span,
+                generator=torch.Generator().manual_seed(0),
+            )  # fmt: skip
+            row |= {"ahead_driven": float(np.mean(road)), "ahead_dreamed": float(dreamed.mean())}
+        return row
+
+    def _seed(self, cycle: int) -> int:
+        return TRACKS * self.seed + EPISODES * cycle
+
+    def _made(self, steps: int, began: float) -> Manifest:
+        return made_by(seed=self.seed, steps=steps, seconds=time.perf_counter() - began)
+
+    def _finish(self) -> None:
+        """The result: V, M and C side by side; C last, because it says that the run is over."""
+        last = self.recipe.cycles
+        for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
+            _, manifest = load_checkpoint(self._stage(cycle, f"{kind}.safetensors"), kind)
+            save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
+        steps, seconds = (last + 1) * self.recipe.behaviour.updates, self.log.total("seconds")
+        made = made_by(seed=self.seed, steps=steps, seconds=seconds)
+        made["real_steps"] = self.real_steps
+        self.controller.save(self.folder / "controller.safetensors", made)
+
+
+class Log:
+    """A table of the run, one line a cycle, in a .csv that grows while the run lasts."""
+
+    COLUMNS = (
+        "cycle", "real_steps", "driven_mean", "driven_worst", "driven_best", "ahead_driven",
+        "ahead_dreamed", "memory_code", "memory_reward", "dream_return", "gradient", "seconds",
+    )  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                self.rows = [
+                    {name: float(text) for name, text in row.items() if text}
+                    for row in csv.DictReader(file)
+                ]
+
+    def has(self, cycle: int) -> bool:
+        return any(row["cycle"] == cycle for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        """One more line; the file is replaced whole, so that a kill leaves no half of one."""
+        self.rows.append(row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    def total(self, name: str) -> float:
+        return sum(row[name] for row in self.rows)
+
+    def line(self, cycles: int) -> str:
+        """The last row, for a person who watches."""
+        row = self.rows[-1]
+        timed = [r["seconds"] for r in self.rows if r["cycle"]] or [0.0]
+        left = (cycles - row["cycle"]) * float(np.mean(timed)) / 60
+        text = f"cycle {row['cycle']:.0f} of {cycles}: {row['real_steps']:,.0f} real frames"
+        if "driven_mean" in row:
+            text += (
+                f"; drove {row['driven_mean']:.0f} "
+                f"[{row['driven_worst']:.0f}, {row['driven_best']:.0f}]"
+            )
+        if "ahead_driven" in row:
+            gap = row["ahead_dreamed"] - row["ahead_driven"]
+            text += (
+                f"; ahead {row['ahead_dreamed']:.1f} dreamed, {row['ahead_driven']:.1f} driven "
+                f"(gap {gap:+.1f})"
+            )
+        minutes = self.total("seconds") / 60
+        return f"{text}; {minutes:.0f} min" + (f", about {left:.0f} left" if row["cycle"] else "")
 
 
 def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
@@ -155,35 +449,25 @@ def real_steps(replay: Replay, action_repeat: int) -> int:
     )
 
 
-def claim(folder: Path, identity: dict[str, object]) -> None:
+def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> None:
     """Make `folder` this run's own, or refuse it if it is another's.
 
+    Args:
+        folder: empty or not there yet; with `resume`, also one that this run has claimed before.
+        identity: what makes the run this one.
+        resume: whether to go on with a run.
+
     Raises:
-        ValueError: the folder holds a run with another seed or recipe, or files of no run.
+        ValueError: the folder holds a run with another seed or recipe, a run that is not to be
+            resumed, or files of no run.
     """
     path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
     if path.exists():
         if path.read_text() != text:
             raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
+        if not resume:
+            raise ValueError(f"{folder} holds this run already; go on with it by --resume")
     elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no run; name another folder")
     else:
         write_atomically(path, text.encode())
-
-
-def _random_driving(
-    folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
-) -> Replay:
-    """The random episodes, collected unless they are there already: all appear at once."""
-    if not folder.exists():
-        kwargs: dict[str, Any] = {"action_repeat": recipe.action_repeat}
-        env = gym.make(ENV_ID, **kwargs)
-        policy = SmoothRandomPolicy(env.action_space)
-        env.close()
-        episodes = collect(
-            policy, ENV_ID, episodes=recipe.episodes, seed=1_000_000 * seed,
-            max_steps=recipe.max_steps, patience=recipe.patience, env_kwargs=kwargs,
-            n_jobs=n_jobs, progress=progress,
-        )  # fmt: skip
-        Replay(episodes).save(folder)
-    return Replay.load(folder)

@@ -1,0 +1,213 @@
+"""C improved by gradients through dreams, against the dreams of `wmlib.dream` and differences."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from wmlib.agents.behaviour import (
+    BehaviourConfig,
+    Learned,
+    imagine,
+    paid,
+    recall,
+    train_behaviour,
+)
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.dream import Dream, Starts
+from wmlib.memory import MDNRNN, Codes, MemoryConfig
+from wmlib.training import NotFiniteError, seeded
+from wmlib.value import ValueConfig
+
+MEMORY = MemoryConfig(latent=3, actions=2, hidden=5, mixtures=2)
+SHAPE = ControllerConfig(3, 5, ("tanh", "sigmoid"))
+CONFIG = BehaviourConfig(
+    updates=3, starts=16, horizon=4, temperature=1.0, pace=None, noise=0.05,
+    value=ValueConfig(features=8, units=6, discount=0.9),
+)  # fmt: skip
+
+
+def model(config: MemoryConfig = MEMORY) -> MDNRNN:
+    return seeded(3, lambda: MDNRNN(config))
+
+
+def moments(n: int) -> Starts:
+    rng = torch.Generator().manual_seed(5)
+    return Starts(*(0.5 * torch.randn(n, size, generator=rng) for size in (3, 5, 5)))
+
+
+def noise(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def some_controller(shape: ControllerConfig = SHAPE) -> LinearController:
+    numbers = np.random.default_rng(1).normal(size=shape.parameters)
+    return LinearController(numbers, shape)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.3])
+def test_it_is_the_dream_that_evolution_dreams(temperature: float) -> None:
+    memory, c, starts = model(), some_controller(), moments(7)
+    ours = imagine(memory, c, starts, 6, temperature=temperature, generator=noise())
+    theirs = Dream(memory, temperature).imagine(c, starts, 6, noise())
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.detach(), b, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_is_that_of_central_differences() -> None:
+    memory = model(replace(MEMORY, mixtures=1)).requires_grad_(False)  # no choice, so smooth
+    starts, c = moments(5), some_controller()
+
+    def dreamed(parameters: torch.Tensor) -> torch.Tensor:
+        rewards = imagine(
+            memory, LinearController(parameters, SHAPE), starts, 4, noise=0.1, generator=noise()
+        ).rewards
+        return rewards.double().sum()
+
+    parameters = c.parameters[0].clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(dreamed(parameters), parameters)
+    step = 1e-2
+    with torch.no_grad():
+        differences = torch.stack([
+            (dreamed(parameters + step * e) - dreamed(parameters - step * e)) / (2 * step)
+            for e in torch.eye(SHAPE.parameters)
+        ])  # fmt: skip
+    torch.testing.assert_close(gradient.double(), differences, rtol=2e-2, atol=2e-3)
+
+
+def test_no_dream_pulls_much_harder_than_the_median_one() -> None:
+    memory, starts, c = model().requires_grad_(False), moments(9), some_controller()
+    weights = torch.tensor([1.0] * 8 + [1e4])  # the last dream is worth ten thousand others
+
+    def gradient(outlier: float, weights: torch.Tensor) -> torch.Tensor:
+        parameters = c.parameters[0].clone().requires_grad_(True)
+        rewards = imagine(
+            memory, LinearController(parameters, SHAPE), starts, 3, outlier=outlier,
+            generator=noise(),
+        ).rewards  # fmt: skip
+        return torch.autograd.grad((rewards * weights).sum(), parameters)[0]
+
+    plain, even = gradient(1e9, torch.ones(9)), gradient(2.0, weights)
+    assert gradient(1e9, weights).norm() > 100 * plain.norm()
+    assert even.norm() < 5 * plain.norm()
+    torch.testing.assert_close(gradient(1e9, weights), gradient(float("inf"), weights))
+
+
+def learn(memory: MDNRNN, config: BehaviourConfig = CONFIG, **options: object) -> Learned:
+    arguments = {"controller": SHAPE, "seed": 1, "progress": False} | options
+    return train_behaviour(memory, moments(64), config=config, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "bootstrap"),
+    [(SHAPE, True), (SHAPE, False), (ControllerConfig(3, 0, ("tanh", "sigmoid")), True)],
+)
+def test_c_learns_to_earn_more_in_dreams_it_was_not_trained_on(
+    shape: ControllerConfig, bootstrap: bool
+) -> None:
+    memory = model(replace(MEMORY, reward="normal"))
+    config = replace(CONFIG, updates=60, learning_rate=3e-2, bootstrap=bootstrap)
+    learned = learn(memory, config, controller=shape)
+    assert [len(numbers) for numbers in learned.history.values()] == [60, 60]
+    other = moments(500)
+
+    def earns(c: LinearController) -> torch.Tensor:
+        return Dream(memory).returns(c, other, horizon=20, generator=noise(9)).mean()
+
+    nothing = earns(LinearController(np.zeros(shape.parameters), shape))
+    drawn = torch.randn(200, shape.parameters, generator=noise(2))
+    best = max(earns(LinearController(p, shape)) for p in drawn)  # what there is to earn
+    assert earns(learned.controller) > nothing + 0.5 * (best - nothing)
+    assert all(p.requires_grad for p in memory.reward.parameters())
+    again = learn(memory, config, controller=shape)
+    assert torch.equal(learned.controller.parameters, again.controller.parameters)
+
+
+def test_what_comes_faster_than_the_pace_is_not_paid() -> None:
+    config = MemoryConfig(reward_scale=3.5, reward_offset=-0.3)
+    rewards = torch.tensor([-0.3, 1.45, 3.2, 6.7])  # 0, 1/2, 1 and 2 events
+    assert paid(rewards, config, None) is rewards
+    torch.testing.assert_close(paid(rewards, config, 0.8), torch.tensor([-0.3, 1.45, 2.5, 2.5]))
+
+    memory = model(replace(MEMORY, reward="normal", reward_offset=-0.1))
+    free, slow = (learn(memory, replace(CONFIG, updates=40, learning_rate=3e-2, pace=pace))
+                  for pace in (None, 1e-6))  # fmt: skip
+    assert slow.history["dream_return"][-1] < free.history["dream_return"][-1]
+
+
+def driven(lengths: tuple[int, ...]) -> Codes:
+    rng = np.random.default_rng(4)
+    n = sum(lengths) + len(lengths)
+    arrays = (rng.normal(size=(n, size)).astype(np.float32) for size in (3, 3, 2))
+    zeros = np.zeros(n, np.float32)
+    return Codes(*arrays, zeros, zeros, np.array(lengths))
+
+
+def test_recalling_is_reading_the_episodes_step_by_step() -> None:
+    memory, codes, warm, steps = model(), driven((9, 4, 6)), 2, 3
+    recalled = recall(memory, codes, steps, warm)
+    rows = [r + t for r, n in ((0, 9), (10, 4), (15, 6)) for t in range(warm, n - steps + 1)]
+    assert recalled.first.tolist() == rows
+    with torch.no_grad():
+        for row, length in zip(codes.first, codes.lengths, strict=True):
+            state = memory.initial(1)
+            for t in range(length + 1):
+                z = torch.from_numpy(codes.mean[None, row + t])
+                features = torch.cat([z, state.hidden], 1)[0]
+                torch.testing.assert_close(recalled.features[row + t], features)
+                if t == length:
+                    break
+                state = memory.step(z, torch.from_numpy(codes.actions[None, row + t]), state)
+                said = memory.predict(state.hidden)
+                reward = memory.expected_reward(said)[0]
+                torch.testing.assert_close(recalled.rewards[row + t], reward)
+                ends = torch.sigmoid(said.end[0])
+                torch.testing.assert_close(recalled.continues[row + t], 1 - ends)
+    with pytest.raises(ValueError, match="no episode has 2 decisions of warm-up and 8 after"):
+        recall(memory, codes, 8, warm)
+
+
+def test_the_value_learns_from_real_stretches_what_dreams_do_not_say() -> None:
+    memory, codes = model(replace(MEMORY, reward="normal")), driven((40, 40, 40))
+    recalled = recall(memory, codes, 20, warm=0)
+    worse = recalled._replace(rewards=recalled.rewards - 5.0)
+    value = replace(CONFIG.value, learning_rate=3e-2, target_rate=0.5)
+    config = replace(CONFIG, updates=100, recalled=16, recalled_steps=20, value=value)
+    values = [learn(memory, config, recalled=real).value for real in (None, recalled, worse)]
+    plain, same, lower = (float(value(recalled.features).mean().detach()) for value in values)
+    assert lower < min(plain, same) - 5
+    without = learn(memory, replace(config, recalled_weight=0.0), recalled=worse).value
+    assert float(without(recalled.features).mean().detach()) == plain
+
+
+def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:
+    memory = model()
+    with torch.no_grad():
+        memory.reward.bias.fill_(float("nan"))
+    with pytest.raises(NotFiniteError, match=r"dreamed return nan.* at update 0"):
+        learn(memory)
+    assert memory.reward.bias.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("updates", 0), ("starts", 0), ("horizon", 0), ("noise", -1.0), ("temperature", 0.0),
+     ("outlier", 0.0), ("learning_rate", 0.0), ("pace", 0.0), ("recalled", 0),
+     ("recalled_steps", 0), ("recalled_weight", -1.0)],
+)  # fmt: skip
+def test_configurations_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
+        replace(CONFIG, **{name: value})
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+        learn(model(), seed=-1)
+    with pytest.raises(ValueError, match="the value reads 288 features, M has 8"):
+        learn(model(), replace(CONFIG, value=ValueConfig()))
+    with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
+        imagine(model(), some_controller(), moments(4), 0, generator=noise())
+    wide = ControllerConfig(4, 5, ("tanh", "sigmoid"))
+    with pytest.raises(ValueError, match="C reads z 4 and h 5"):
+        learn(model(), controller=wide)

@@ -1,0 +1,314 @@
+"""Behaviour learning: C improved by gradients through its own dreams.
+
+Every part of a dream is differentiable: the reward head, the drawn code (mean and sigma of the
+drawn component, with the noise held fixed), the LSTM and C itself. So the derivative of a dreamed
+return with respect to C's numbers comes from one pass backwards through time, where evolution
+needs hundreds of dreams to feel a direction. This is the actor-critic of Dreamer (Hafner et al.
+2020) on the parts of 2018; only the choice among a mixture's components carries no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from wmlib.controller import ControllerConfig, LinearController
+from wmlib.dream import Imagined, Starts, check_dream
+from wmlib.memory import (
+    MDNRNN,
+    Codes,
+    MemoryConfig,
+    State,
+    check_codes,
+    check_temperature,
+    sample,
+)
+from wmlib.training import History, NotFiniteError, seeded
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Hyper-parameters of training C by gradients."""
+
+    updates: int = 250
+    """of C and of the value function (ours)"""
+    starts: int = 768
+    """S, dreams an update, each from its own real moment (ours)"""
+    horizon: int = 15
+    """T, dreamed decisions: 0.9 s at three frames a decision (Dreamer: 15)"""
+    temperature: float = 1.6
+    """tau of the dream (paper: 1.15 in Doom; ours: piloted, see the chapter's ablation)"""
+    pace: float | None = 0.8
+    """events (CarRacing: new tiles) a decision beyond which a dream pays nothing more; None for no
+    limit. A lap has a fixed number of tiles, a dream has no laps: without a limit, speed is worth
+    more there than on the road (ours: 0.8 tiles a decision finish a lap in time)"""
+    noise: float = 0.1
+    """standard deviation of white noise on C's outputs before they are squashed (ours)"""
+    outlier: float = 3.0
+    """on the way back through time no dream's gradient counts for more than this many times the
+    median dream's (ours: a few dreams in which small causes have huge effects drown the others)"""
+    learning_rate: float = 3e-3
+    """Adam's, for C: constant for half of the updates, then falling to 0 (ours)"""
+    bootstrap: bool = True
+    """whether a value function stands beyond the horizon; without it the dream just stops"""
+    value: ValueConfig = field(default_factory=lambda: ValueConfig(discount=0.98))
+    """of the value function, and the discount of all returns"""
+    recalled: int = 128
+    """real stretches, of `recalled_steps` decisions each, from which the value learns beside the
+    dreams at every update (as DreamerV3's critic does from its replay)"""
+    recalled_steps: int = 30
+    recalled_weight: float = 3.0
+    """of their loss against that of the dreams (ours; 0 for a value from dreams alone)"""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "starts", "horizon", "recalled", "recalled_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_temperature(self.temperature)
+        for name in ("noise", "recalled_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number, at least 0, got {getattr(self, name)}")
+        for name in ("outlier", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.pace is not None and not self.pace > 0:
+            raise ValueError(f"pace must be above 0 or None, got {self.pace}")
+
+
+def imagine(
+    memory: MDNRNN,
+    controller: LinearController,
+    starts: Starts,
+    horizon: int,
+    *,
+    temperature: float = 1.0,
+    noise: float = 0.0,
+    outlier: float = math.inf,
+    generator: torch.Generator,
+) -> Imagined:
+    """Dream as `wmlib.dream.Dream.imagine` does, with a gradient back to C's parameters.
+
+    Args:
+        memory: M.
+        controller: one C (P = 1).
+        starts: S of them.
+        horizon: T, >= 1.
+        temperature: > 0.
+        noise: standard deviation of white noise before C's outputs are squashed.
+        outlier: > 0; a dream's gradient, at each step, is cut to this many times the median one's.
+        generator: of all noise.
+
+    Returns:
+        features (T + 1, 1, S, Z + H), rewards (T, 1, S) and continues (T, 1, S).
+
+    Raises:
+        ValueError: the parts do not fit together, or a number is out of range.
+    """
+    check_dream(memory, controller, starts, horizon)
+    inputs, actions = controller.config.features, len(controller.config.squash)
+    z, state = starts.z, State(starts.hidden, starts.cell)
+    features, rewards, continues = [torch.cat([z, state.hidden], 1)], [], []  # (S, Z + H)
+    for _ in range(horizon):
+        shake = noise * torch.randn(1, len(z), actions, generator=generator) if noise else None
+        action = controller.act(features[-1][None, :, :inputs], shake)[0]  # (S, A)
+        action = _even(action, outlier)
+        state = State(*(_even(part, outlier) for part in memory.step(z, action, state)))
+        prediction = memory.predict(state.hidden)
+        z = _even(sample(prediction, temperature, generator), outlier)  # (S, Z)
+        features.append(torch.cat([z, state.hidden], 1))
+        rewards.append(memory.expected_reward(prediction))  # (S,)
+        continues.append(torch.sigmoid(-prediction.end))
+    parts = (torch.stack(part).unsqueeze(1) for part in (features, rewards, continues))
+    return Imagined(*parts)
+
+
+def _even(rows: Tensor, outlier: float) -> Tensor:
+    """The same rows (S, n), in whose gradient no row is longer than `outlier` median rows."""
+
+    def cut(gradient: Tensor) -> Tensor:
+        length = gradient.norm(dim=1, keepdim=True)  # (S, 1)
+        most = outlier * length.median()
+        even: Tensor = gradient * (most / length.clamp(min=1e-12)).clamp(max=1.0)
+        return even
+
+    if rows.requires_grad and math.isfinite(outlier):
+        rows.register_hook(cut)
+    return rows
+
+
+class Recollection(NamedTuple):
+    """Real driving as M reads it: all moments of some episodes, one after the other."""
+
+    features: Tensor
+    """(N, Z + H)"""
+    rewards: Tensor
+    """(N,) what M's reward head says of the decision taken there: not the real reward"""
+    continues: Tensor
+    """(N,) M's probability that the episode went on after it"""
+    first: np.ndarray
+    """rows at which a stretch of real decisions may begin"""
+
+
+@torch.no_grad()
+def recall(memory: MDNRNN, codes: Codes, steps: int, warm: int = 16) -> Recollection:
+    """Read real episodes from their beginnings, and judge them by M's heads.
+
+    Args:
+        memory: M.
+        codes: of real episodes.
+        steps: decisions in a stretch.
+        warm: decisions that M must have read before a stretch begins.
+
+    Raises:
+        ValueError: no episode is long enough, or the codes have other sizes than M's.
+    """
+    check_codes(memory.config, codes)
+    parts, first = [], []
+    for row, length in zip(codes.first, codes.lengths, strict=True):
+        z = torch.from_numpy(codes.mean[row : row + length + 1])  # (T + 1, Z)
+        actions = torch.from_numpy(codes.actions[row : row + length])  # (T, A)
+        after, _ = memory(z[None, :-1], actions[None])  # (1, T, H)
+        prediction = memory.predict(after[0])
+        before = torch.cat([torch.zeros_like(after[0, :1]), after[0]])  # (T + 1, H)
+        nothing = torch.zeros(1)
+        parts.append((
+            torch.cat([z, before], 1),  # (T + 1, Z + H)
+            torch.cat([memory.expected_reward(prediction), nothing]),
+            torch.cat([torch.sigmoid(-prediction.end), nothing]),
+        ))  # fmt: skip
+        first.append(row + np.arange(warm, max(warm, length - steps + 1)))
+    begin = np.concatenate(first)
+    if not len(begin):
+        raise ValueError(f"no episode has {warm} decisions of warm-up and {steps} after them")
+    features, rewards, continues = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Recollection(features, rewards, continues, begin)
+
+
+class Learned(NamedTuple):
+    """The outcome: C as it is after the last update, its value function, and how it got there."""
+
+    controller: LinearController
+    value: ValueFunction
+    history: History
+    """each update's `dream_return` (undiscounted, over the horizon, without a limit to the pace)
+    and `gradient`, its norm"""
+
+
+def train_behaviour(
+    memory: MDNRNN,
+    starts: Starts,
+    controller: ControllerConfig | None = None,
+    config: BehaviourConfig | None = None,
+    *,
+    recalled: Recollection | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Learned:
+    """Train C in M's dreams from nothing (all zeros, as evolution begins) by their gradients.
+
+    Each update dreams from other real moments, moves C along the gradient of the lambda-returns,
+    and fits the value function to them and to those of real stretches.
+
+    Args:
+        memory: M, left as it is.
+        starts: real moments to dream from.
+        controller: sizes of C.
+        config: of the training.
+        recalled: real driving for the value function; None for a value from dreams alone.
+        seed: of the value function's first weights, the moments drawn and all noise.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the seed is negative, or the parts do not fit together.
+        NotFiniteError: the dreamed return or its gradient is not finite.
+    """
+    cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    if cfg.value.features != memory.config.latent + memory.config.hidden:
+        raise ValueError(
+            f"the value reads {cfg.value.features} features, M has "
+            f"{memory.config.latent + memory.config.hidden}"
+        )
+    parameters = torch.zeros(shape.parameters, requires_grad=True)
+    value = seeded(seed, lambda: ValueFunction(cfg.value))
+    of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
+    of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
+    discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
+    history: History = {"dream_return": [], "gradient": []}
+    learning = [p for p in memory.parameters() if p.requires_grad]
+    for parameter in learning:  # no gradient for M: half the work
+        parameter.requires_grad_(False)
+    try:
+        bar = tqdm(range(cfg.updates), "training C in dreams", disable=not progress)
+        for update in bar:
+            rng = np.random.default_rng([seed, update])
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            for group in of_c.param_groups:
+                group["lr"] = cfg.learning_rate * min(1.0, 2 * (1 - update / cfg.updates))
+            some = starts.take(rng.integers(len(starts.z), size=cfg.starts))
+            dreamed = imagine(
+                memory, LinearController(parameters, shape), some, cfg.horizon,
+                temperature=cfg.temperature, noise=cfg.noise, outlier=cfg.outlier,
+                generator=generator,
+            )  # fmt: skip
+            values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
+            returns = lambda_returns(
+                paid(dreamed.rewards, memory.config, cfg.pace), dreamed.continues, values,
+                discount, trace,
+            )  # (T, 1, S)  # fmt: skip
+            going = discount * dreamed.continues.detach()  # (T, 1, S)
+            weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
+            (gradient,) = torch.autograd.grad(-(weight * returns).mean(), parameters)
+            total, norm = float(dreamed.rewards.detach().sum(0).mean()), float(gradient.norm())
+            if not math.isfinite(total + norm):
+                raise NotFiniteError(
+                    f"training C: dreamed return {total}, gradient {norm} at update {update}"
+                )
+            parameters.grad = gradient
+            of_c.step()
+            if cfg.bootstrap:
+                loss = squared_error(value, dreamed.features[:-1].detach(), returns.detach())
+                if recalled is not None and cfg.recalled_weight:
+                    real = _stretches(memory, value, recalled, cfg, rng)
+                    loss = loss + cfg.recalled_weight * squared_error(value, *real)
+                value.descend(of_value, loss)
+            history["dream_return"].append(total)
+            history["gradient"].append(norm)
+            bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+    return Learned(LinearController(parameters.detach(), shape), value, history)
+
+
+def paid(rewards: Tensor, config: MemoryConfig, pace: float | None) -> Tensor:
+    """Rewards of which no decision is paid for more than `pace` events."""
+    if pace is None:
+        return rewards
+    return rewards.clamp(max=config.reward_offset + config.reward_scale * pace)
+
+
+def _stretches(
+    memory: MDNRNN,
+    value: ValueFunction,
+    recalled: Recollection,
+    cfg: BehaviourConfig,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Features (T, B, F) and lambda-returns (T, B) of random stretches of real driving."""
+    begin = recalled.first[rng.integers(len(recalled.first), size=cfg.recalled)]  # (B,)
+    rows = torch.from_numpy(begin + np.arange(cfg.recalled_steps + 1)[:, None])  # (T + 1, B)
+    features, now = recalled.features[rows], rows[:-1]
+    returns = lambda_returns(
+        paid(recalled.rewards[now], memory.config, cfg.pace), recalled.continues[now],
+        value.slow(features), cfg.value.discount, cfg.value.trace,
+    )  # fmt: skip
+    return features[:-1], returns
