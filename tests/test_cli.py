@@ -10,7 +10,7 @@ import pytest
 
 from wmlib import cli
 from wmlib.agents.behaviour import BehaviourConfig
-from wmlib.agents.car_racing import Recipe
+from wmlib.agents.car_racing import RECIPES, Recipe
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main
@@ -111,6 +111,7 @@ def test_collect_writes_what_it_says(
         ([*COLLECT, "--seed", "-1", "--out", "x"], "seed must be at least 0, got -1"),
         ([*COLLECT, "--action-repeat", "0", "--out", "x"], "action_repeat must be"),
         (["train", "car-racing", "--seed", "-1", "--out", "x"], "seed must be at least 0, got -1"),
+        (["train", "car-racing", "--recipe", "x", "--out", "x"], "recipe must be one of full,"),
         (["train", "vision", "--data", "none", "--out", "v.safetensors"], "no episodes"),
         (["train", "vision", "--data", "none", "--out", "v.pt"], ".safetensors, got v.pt"),
         (["evaluate", "none"], "no vision checkpoint at none/vision.safetensors"),
@@ -250,7 +251,7 @@ def test_the_whole_recipe_runs(
         vision_steps=2, memory_steps=2, behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
         cycles=1, cycle_episodes=1, cycle_patience=60, last_memory_steps=2,
     )  # fmt: skip
-    monkeypatch.setattr("wmlib.agents.car_racing.Recipe", lambda **_: tiny)
+    monkeypatch.setitem(RECIPES, "full", tiny)
     folder = tmp_path / "run"
     command = ["train", "car-racing", "--seed", "1", "--jobs", "1", "--out", str(folder)]
     for more in ([], ["--resume"]):  # the second time there is nothing left to do
@@ -273,7 +274,7 @@ def test_the_whole_recipe_runs(
 def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "wmlib"]
     out = str(tmp_path / "run")
-    train = [*run, "train", "car-racing", "--tiny", "--seed", "1", "--out", out, "--json"]
+    train = [*run, "train", "car-racing", "--recipe", "tiny", "--seed", "1", "--out", out, "--json"]
     for more in ([], ["--resume"]):
         done = subprocess.run([*train, *more], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

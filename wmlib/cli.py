@@ -19,7 +19,7 @@ from typing import Any
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.
 
-a whole run, from nothing to a driver, @@ minutes on two cores:
+a whole run, from nothing to a driver, in less than an hour on two cores:
   python -m wmlib train car-racing --seed 1 --out runs/car-racing
   python -m wmlib evaluate runs/car-racing --episodes 100
 
@@ -86,7 +86,12 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, after a kill"
     )
-    whole.add_argument("--tiny", action="store_true", help="a minute's run, to see that it works")
+    whole.add_argument(
+        "--recipe",
+        default="full",
+        help="full; random: random driving and evolution alone; tiny: to see that it works "
+        "(default: full)",
+    )
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(
@@ -171,10 +176,12 @@ def run_collect(options: argparse.Namespace) -> Result:
 
 
 def run_car_racing(options: argparse.Namespace) -> Result:
-    from wmlib.agents.car_racing import TINY, Recipe, train_car_racing
+    from wmlib.agents.car_racing import RECIPES, train_car_racing
     from wmlib.checkpoint import load_checkpoint
 
-    recipe = TINY if options.tiny else Recipe()
+    if options.recipe not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {options.recipe!r}")
+    recipe = RECIPES[options.recipe]
     train_car_racing(
         options.out, seed=options.seed, recipe=recipe, resume=options.resume, n_jobs=options.jobs
     )

@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.memory import MDNRNN, Codes, State, check_codes, check_temperature, sample
+from wmlib.memory import (
+    MDNRNN,
+    Codes,
+    MemoryConfig,
+    State,
+    check_codes,
+    check_temperature,
+    sample,
+)
 from wmlib.training import seeded
 from wmlib.value import ValueFunction
 from wmlib.vision import VAE
@@ -103,10 +111,12 @@ class Dream:
         memory: M.
         temperature: > 0; weights of the components softmax(log pi / temperature), their sigmas
             times sqrt(temperature) (Ha & Schmidhuber 2018).
+        pace: see `most_paid`.
     """
 
-    def __init__(self, memory: MDNRNN, temperature: float = 1.0) -> None:
+    def __init__(self, memory: MDNRNN, temperature: float = 1.0, pace: float | None = None) -> None:
         check_temperature(temperature)
+        self.most = most_paid(memory.config, pace)
         self.memory, self.temperature = memory, temperature
         cfg = memory.config
         self.sizes = cfg.latent, cfg.hidden, cfg.actions, cfg.mixtures
@@ -166,7 +176,7 @@ class Dream:
             reward, end = out[:, -2], out[:, -1]
             if cfg.reward == "poisson":
                 reward = reward.clamp(max=5.0).exp()
-            reward = cfg.reward_offset + cfg.reward_scale * reward
+            reward = (cfg.reward_offset + cfg.reward_scale * reward).clamp(max=self.most)
             yield Moment(now.view(n, -1)[:, : latent + hidden], reward, torch.sigmoid(end))
             logits = out[:, :kz].unflatten(1, (mixtures, latent))  # (N, K, Z)
             weight = logits.sub_(logits.amax(1, keepdim=True)).exp_()
@@ -254,6 +264,22 @@ class Dream:
             torch.stack([m.reward.unflatten(0, shape) for m in moments[:-1]]),
             torch.stack([1 - m.ends.unflatten(0, shape) for m in moments[:-1]]),
         )
+
+
+def most_paid(config: MemoryConfig, pace: float | None) -> float:
+    """The reward of a decision in which `pace` events happen; no more is paid for any.
+
+    A lap has a fixed number of tiles; a dream has no laps, and without a limit speed is worth more
+    there than on the road.
+
+    Raises:
+        ValueError: `pace` is not positive; None is no limit.
+    """
+    if pace is None:
+        return math.inf
+    if not pace > 0:
+        raise ValueError(f"pace must be above 0 or None, got {pace}")
+    return config.reward_offset + config.reward_scale * pace
 
 
 def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, horizon: int) -> None:

@@ -10,13 +10,11 @@ from wmlib.agents.behaviour import (
     BehaviourConfig,
     Learned,
     imagine,
-    paid,
-    recall,
     train_behaviour,
 )
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.dream import Dream, Starts
-from wmlib.memory import MDNRNN, Codes, MemoryConfig
+from wmlib.memory import MDNRNN, MemoryConfig
 from wmlib.training import NotFiniteError, seeded
 from wmlib.value import ValueConfig
 
@@ -125,60 +123,10 @@ def test_c_learns_to_earn_more_in_dreams_it_was_not_trained_on(
 
 
 def test_what_comes_faster_than_the_pace_is_not_paid() -> None:
-    config = MemoryConfig(reward_scale=3.5, reward_offset=-0.3)
-    rewards = torch.tensor([-0.3, 1.45, 3.2, 6.7])  # 0, 1/2, 1 and 2 events
-    assert paid(rewards, config, None) is rewards
-    torch.testing.assert_close(paid(rewards, config, 0.8), torch.tensor([-0.3, 1.45, 2.5, 2.5]))
-
     memory = model(replace(MEMORY, reward="normal", reward_offset=-0.1))
     free, slow = (learn(memory, replace(CONFIG, updates=40, learning_rate=3e-2, pace=pace))
                   for pace in (None, 1e-6))  # fmt: skip
     assert slow.history["dream_return"][-1] < free.history["dream_return"][-1]
-
-
-def driven(lengths: tuple[int, ...]) -> Codes:
-    rng = np.random.default_rng(4)
-    n = sum(lengths) + len(lengths)
-    arrays = (rng.normal(size=(n, size)).astype(np.float32) for size in (3, 3, 2))
-    zeros = np.zeros(n, np.float32)
-    return Codes(*arrays, zeros, zeros, np.array(lengths))
-
-
-def test_recalling_is_reading_the_episodes_step_by_step() -> None:
-    memory, codes, warm, steps = model(), driven((9, 4, 6)), 2, 3
-    recalled = recall(memory, codes, steps, warm)
-    rows = [r + t for r, n in ((0, 9), (10, 4), (15, 6)) for t in range(warm, n - steps + 1)]
-    assert recalled.first.tolist() == rows
-    with torch.no_grad():
-        for row, length in zip(codes.first, codes.lengths, strict=True):
-            state = memory.initial(1)
-            for t in range(length + 1):
-                z = torch.from_numpy(codes.mean[None, row + t])
-                features = torch.cat([z, state.hidden], 1)[0]
-                torch.testing.assert_close(recalled.features[row + t], features)
-                if t == length:
-                    break
-                state = memory.step(z, torch.from_numpy(codes.actions[None, row + t]), state)
-                said = memory.predict(state.hidden)
-                reward = memory.expected_reward(said)[0]
-                torch.testing.assert_close(recalled.rewards[row + t], reward)
-                ends = torch.sigmoid(said.end[0])
-                torch.testing.assert_close(recalled.continues[row + t], 1 - ends)
-    with pytest.raises(ValueError, match="no episode has 2 decisions of warm-up and 8 after"):
-        recall(memory, codes, 8, warm)
-
-
-def test_the_value_learns_from_real_stretches_what_dreams_do_not_say() -> None:
-    memory, codes = model(replace(MEMORY, reward="normal")), driven((40, 40, 40))
-    recalled = recall(memory, codes, 20, warm=0)
-    worse = recalled._replace(rewards=recalled.rewards - 5.0)
-    value = replace(CONFIG.value, learning_rate=3e-2, target_rate=0.5)
-    config = replace(CONFIG, updates=100, recalled=16, recalled_steps=20, value=value)
-    values = [learn(memory, config, recalled=real).value for real in (None, recalled, worse)]
-    plain, same, lower = (float(value(recalled.features).mean().detach()) for value in values)
-    assert lower < min(plain, same) - 5
-    without = learn(memory, replace(config, recalled_weight=0.0), recalled=worse).value
-    assert float(without(recalled.features).mean().detach()) == plain
 
 
 def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:
@@ -193,8 +141,7 @@ def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("updates", 0), ("starts", 0), ("horizon", 0), ("noise", -1.0), ("temperature", 0.0),
-     ("outlier", 0.0), ("learning_rate", 0.0), ("pace", 0.0), ("recalled", 0),
-     ("recalled_steps", 0), ("recalled_weight", -1.0)],
+     ("outlier", 0.0), ("learning_rate", 0.0), ("pace", 0.0)],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):

@@ -21,23 +21,25 @@ from wmlib.agents.car_racing import (
     tile_rewards,
     train_car_racing,
 )
+from wmlib.agents.critic import RecallConfig
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
-from wmlib.memory import MemoryConfig
+from wmlib.memory import MDNRNN, MemoryConfig
 from wmlib.vision import VisionConfig
 
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
-    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recalled=3, recalled_steps=5),
+    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recall=RecallConfig(3, 5)),
     dream=DreamTrainingConfig(
-        generations=3, population=4, starts=4, horizon=3, value_starts=4, value_updates=1
+        generations=3, population=4, starts=4, horizon=3, value=True, value_starts=4,
+        value_updates=1, recall=RecallConfig(3, 5),
     ),
     cycles=2, cycle_episodes=2, cycle_patience=40, cycle_memory_steps=2, last_memory_steps=3,
 )  # fmt: skip
 STAGES = (
-    (car_racing, "train_vision"), (car_racing, "train_memory"), (car_racing, "train_behaviour"),
+    (car_racing, "train_vision"), (car_racing, "train_behaviour"),
     (car_racing, "collect"), (car_racing, "fit"), (Log, "add"),
 )  # fmt: skip
 
@@ -153,6 +155,30 @@ def drive(flip: float) -> list[Episode]:
     episodes = [run_episode(env, policy, seed, max_steps=40) for seed in range(2)]
     env.close()
     return [replace(episode, rewards=flip * episode.rewards) for episode in episodes]
+
+
+def test_parts_can_be_left_out(tmp_path: Path) -> None:
+    options = {"seed": 2, "n_jobs": 1, "progress": False}
+    for name, value in (("memory_learns", "nothing"), ("memory_learns", "heads"),
+                        ("cycle_driver", "random")):  # fmt: skip
+        folder = tmp_path / value
+        train_car_racing(folder, recipe=replace(TINY, **{name: value}), **options)
+    first, last = (
+        {part: MDNRNN.load(tmp_path / part / f"cycle-{c:02d}" / "memory.safetensors").state_dict()
+         for part in ("nothing", "heads")} for c in (0, 2)
+    )  # fmt: skip
+    changed = {
+        part: {name.split(".")[0] for name, tensor in before.items()
+               if not torch.equal(tensor, last[part][name])}
+        for part, before in first.items()
+    }  # fmt: skip
+    assert changed == {"nothing": set(), "heads": {"mixture", "reward", "end"}}
+    random = Replay.load(tmp_path / "random" / "cycle-01" / "episodes")
+    env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
+    policy, first_one = SmoothRandomPolicy(env.action_space), random.episodes[0]
+    expected = run_episode(env, policy, first_one.seed, max_steps=40, patience=40)
+    env.close()
+    assert np.array_equal(first_one.actions, expected.actions)
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

@@ -18,19 +18,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from wmlib.agents.critic import RecallConfig, Recollection, learn_value
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.dream import Imagined, Starts, check_dream
-from wmlib.memory import (
-    MDNRNN,
-    Codes,
-    MemoryConfig,
-    State,
-    check_codes,
-    check_temperature,
-    sample,
-)
+from wmlib.dream import Imagined, Starts, check_dream, most_paid
+from wmlib.memory import MDNRNN, MemoryConfig, State, check_temperature, sample
 from wmlib.training import History, NotFiniteError, seeded
-from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns
 
 
 @dataclass(frozen=True)
@@ -60,26 +53,20 @@ class BehaviourConfig:
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     value: ValueConfig = field(default_factory=lambda: ValueConfig(discount=0.98))
     """of the value function, and the discount of all returns"""
-    recalled: int = 128
-    """real stretches, of `recalled_steps` decisions each, from which the value learns beside the
-    dreams at every update (as DreamerV3's critic does from its replay)"""
-    recalled_steps: int = 30
-    recalled_weight: float = 3.0
-    """of their loss against that of the dreams (ours; 0 for a value from dreams alone)"""
+    recall: RecallConfig = field(default_factory=RecallConfig)
+    """of the value function's learning from real driving"""
 
     def __post_init__(self) -> None:
-        for name in ("updates", "starts", "horizon", "recalled", "recalled_steps"):
+        for name in ("updates", "starts", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         check_temperature(self.temperature)
-        for name in ("noise", "recalled_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number, at least 0, got {getattr(self, name)}")
+        if not 0 <= self.noise < math.inf:
+            raise ValueError(f"noise must be a number, at least 0, got {self.noise}")
         for name in ("outlier", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.pace is not None and not self.pace > 0:
-            raise ValueError(f"pace must be above 0 or None, got {self.pace}")
+        most_paid(MemoryConfig(), self.pace)
 
 
 def imagine(
@@ -143,54 +130,6 @@ def _even(rows: Tensor, outlier: float) -> Tensor:
     return rows
 
 
-class Recollection(NamedTuple):
-    """Real driving as M reads it: all moments of some episodes, one after the other."""
-
-    features: Tensor
-    """(N, Z + H)"""
-    rewards: Tensor
-    """(N,) what M's reward head says of the decision taken there: not the real reward"""
-    continues: Tensor
-    """(N,) M's probability that the episode went on after it"""
-    first: np.ndarray
-    """rows at which a stretch of real decisions may begin"""
-
-
-@torch.no_grad()
-def recall(memory: MDNRNN, codes: Codes, steps: int, warm: int = 16) -> Recollection:
-    """Read real episodes from their beginnings, and judge them by M's heads.
-
-    Args:
-        memory: M.
-        codes: of real episodes.
-        steps: decisions in a stretch.
-        warm: decisions that M must have read before a stretch begins.
-
-    Raises:
-        ValueError: no episode is long enough, or the codes have other sizes than M's.
-    """
-    check_codes(memory.config, codes)
-    parts, first = [], []
-    for row, length in zip(codes.first, codes.lengths, strict=True):
-        z = torch.from_numpy(codes.mean[row : row + length + 1])  # (T + 1, Z)
-        actions = torch.from_numpy(codes.actions[row : row + length])  # (T, A)
-        after, _ = memory(z[None, :-1], actions[None])  # (1, T, H)
-        prediction = memory.predict(after[0])
-        before = torch.cat([torch.zeros_like(after[0, :1]), after[0]])  # (T + 1, H)
-        nothing = torch.zeros(1)
-        parts.append((
-            torch.cat([z, before], 1),  # (T + 1, Z + H)
-            torch.cat([memory.expected_reward(prediction), nothing]),
-            torch.cat([torch.sigmoid(-prediction.end), nothing]),
-        ))  # fmt: skip
-        first.append(row + np.arange(warm, max(warm, length - steps + 1)))
-    begin = np.concatenate(first)
-    if not len(begin):
-        raise ValueError(f"no episode has {warm} decisions of warm-up and {steps} after them")
-    features, rewards, continues = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Recollection(features, rewards, continues, begin)
-
-
 class Learned(NamedTuple):
     """The outcome: C as it is after the last update, its value function, and how it got there."""
 
@@ -241,6 +180,7 @@ def train_behaviour(
     value = seeded(seed, lambda: ValueFunction(cfg.value))
     of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
     of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
+    most = most_paid(memory.config, cfg.pace)
     discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
     history: History = {"dream_return": [], "gradient": []}
     learning = [p for p in memory.parameters() if p.requires_grad]
@@ -261,8 +201,7 @@ def train_behaviour(
             )  # fmt: skip
             values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
             returns = lambda_returns(
-                paid(dreamed.rewards, memory.config, cfg.pace), dreamed.continues, values,
-                discount, trace,
+                dreamed.rewards.clamp(max=most), dreamed.continues, values, discount, trace
             )  # (T, 1, S)  # fmt: skip
             going = discount * dreamed.continues.detach()  # (T, 1, S)
             weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
@@ -275,11 +214,10 @@ def train_behaviour(
             parameters.grad = gradient
             of_c.step()
             if cfg.bootstrap:
-                loss = squared_error(value, dreamed.features[:-1].detach(), returns.detach())
-                if recalled is not None and cfg.recalled_weight:
-                    real = _stretches(memory, value, recalled, cfg, rng)
-                    loss = loss + cfg.recalled_weight * squared_error(value, *real)
-                value.descend(of_value, loss)
+                learn_value(
+                    value, of_value, dreamed.features[:-1].detach(), returns.detach(),
+                    recalled=recalled, config=cfg.recall, most=most, rng=rng,
+                )  # fmt: skip
             history["dream_return"].append(total)
             history["gradient"].append(norm)
             bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
@@ -287,28 +225,3 @@ def train_behaviour(
         for parameter in learning:
             parameter.requires_grad_(True)
     return Learned(LinearController(parameters.detach(), shape), value, history)
-
-
-def paid(rewards: Tensor, config: MemoryConfig, pace: float | None) -> Tensor:
-    """Rewards of which no decision is paid for more than `pace` events."""
-    if pace is None:
-        return rewards
-    return rewards.clamp(max=config.reward_offset + config.reward_scale * pace)
-
-
-def _stretches(
-    memory: MDNRNN,
-    value: ValueFunction,
-    recalled: Recollection,
-    cfg: BehaviourConfig,
-    rng: np.random.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Features (T, B, F) and lambda-returns (T, B) of random stretches of real driving."""
-    begin = recalled.first[rng.integers(len(recalled.first), size=cfg.recalled)]  # (B,)
-    rows = torch.from_numpy(begin + np.arange(cfg.recalled_steps + 1)[:, None])  # (T + 1, B)
-    features, now = recalled.features[rows], rows[:-1]
-    returns = lambda_returns(
-        paid(recalled.rewards[now], memory.config, cfg.pace), recalled.continues[now],
-        value.slow(features), cfg.value.discount, cfg.value.trace,
-    )  # fmt: skip
-    return features[:-1], returns

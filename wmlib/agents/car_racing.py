@@ -26,15 +26,16 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from wmlib.agents.behaviour import BehaviourConfig, Learned, recall, train_behaviour
+from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
+from wmlib.agents.critic import recall
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import Policy, Replay, SmoothRandomPolicy, collect
 from wmlib.dream import Dream, Starts, warm_up
-from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss, train_memory
+from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
 from wmlib.storage import write_atomically
-from wmlib.training import History, fit
+from wmlib.training import History, fit, seeded
 from wmlib.vision import VAE, VisionConfig, train_vision
 
 ENV_ID = "wmlib/CarRacing-v3"
@@ -72,8 +73,10 @@ class Recipe:
     """of evolution"""
     cycles: int = 10
     """of driving, learning and dreaming; 0: C never drives while it learns"""
+    cycle_driver: Literal["own", "random"] = "own"
+    """who drives in the cycles: C, or once more the random driver"""
     cycle_episodes: int = 16
-    """that C drives a cycle"""
+    """driven a cycle"""
     cycle_noise: float = 0.3
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 100
@@ -82,6 +85,8 @@ class Recipe:
     """updates of M a cycle"""
     last_memory_steps: int = 2500
     """updates of M in the last cycle"""
+    memory_learns: Literal["all", "heads", "nothing"] = "all"
+    """what of M is trained; the heads are linear and read the LSTM's h"""
     driven: float = 2.0
     """how often a decision of C's own driving is seen by M, and dreamed from, for each time that a
     random one is: few at first, most of them in the end (ours)"""
@@ -96,19 +101,29 @@ class Recipe:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
-        if self.optimiser not in ("gradient", "evolution"):
-            raise ValueError(f"optimiser must be gradient or evolution, got {self.optimiser!r}")
+        choices = {
+            "optimiser": ("gradient", "evolution"), "cycle_driver": ("own", "random"),
+            "memory_learns": ("all", "heads", "nothing"),
+        }  # fmt: skip
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
         if not 0 < self.driven < math.inf:
             raise ValueError(f"driven must be a positive number, got {self.driven}")
         if self.cycle_noise < 0:
             raise ValueError(f"cycle_noise must be at least 0, got {self.cycle_noise}")
 
 
-TINY = Recipe(
-    episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
-    cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20, last_memory_steps=20,
-)  # fmt: skip
-"""A minute's run, to see that all parts work; it learns nothing worth having."""
+RECIPES = {
+    "full": Recipe(),
+    "random": Recipe(episodes=1000, memory_steps=5000, cycles=0, optimiser="evolution"),
+    "tiny": Recipe(
+        episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
+        cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20, last_memory_steps=20,
+    ),
+}  # fmt: skip
+"""full: the driver of `artifacts/car-racing`; random: that of `artifacts/car-racing-random`, the
+article's way, from random driving alone; tiny: a minute's run, to see that all parts work."""
 
 
 def train_car_racing(
@@ -194,15 +209,16 @@ class _Run:
         if not folder.exists():
             env_kwargs: dict[str, Any] = {"action_repeat": recipe.action_repeat}
             policy: Policy
-            if cycle == 0:
+            if cycle == 0 or recipe.cycle_driver == "random":
                 env = gym.make(ENV_ID, **env_kwargs)
                 policy = SmoothRandomPolicy(env.action_space)
                 env.close()
-                episodes, max_steps, patience = recipe.episodes, recipe.max_steps, recipe.patience
+                max_steps, patience = recipe.max_steps, recipe.patience
             else:
                 agent = Agent(self.vision, self.memory, self.controller)
                 policy = agent.policy(recipe.cycle_noise)
-                episodes, max_steps, patience = recipe.cycle_episodes, None, recipe.cycle_patience
+                max_steps, patience = None, recipe.cycle_patience
+            episodes = recipe.cycle_episodes if cycle else recipe.episodes
             driven = collect(
                 policy, ENV_ID, episodes=episodes, seed=TRACKS * self.seed + EPISODES * cycle,
                 max_steps=max_steps, patience=patience, env_kwargs=env_kwargs,
@@ -228,22 +244,22 @@ class _Run:
         path, recipe = self._stage(cycle, "memory.safetensors"), self.recipe
         history: History = {}
         if not path.exists():
-            began = time.perf_counter()
+            began, last = time.perf_counter(), cycle == recipe.cycles
+            steps = recipe.last_memory_steps if last else recipe.cycle_memory_steps
+            cooldown, seed, state = 0.5, self._seed(cycle), None
             if cycle == 0:
-                steps = recipe.memory_steps
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
-                self.memory, history = train_memory(
-                    self.random, dataclasses.replace(config, latent=recipe.vision.latent),
-                    steps=steps, seed=self.seed, state=self.folder / "state" / "memory.safetensors",
-                    progress=self.progress,
-                )  # fmt: skip
-            else:
-                last = cycle == recipe.cycles
-                steps = recipe.last_memory_steps if last else recipe.cycle_memory_steps
+                config = dataclasses.replace(config, latent=recipe.vision.latent)
+                self.memory = seeded(self.seed, lambda: MDNRNN(config))
+                steps, cooldown, seed = recipe.memory_steps, 0.3, self.seed
+                state = self.folder / "state" / "memory.safetensors"
+            if recipe.memory_learns == "heads":
+                self.memory.lstm.requires_grad_(False)
+            if recipe.memory_learns != "nothing":
                 history = fit(
                     self.memory, self._memory_losses, steps=steps,
                     learning_rate=self.memory.config.learning_rate, clip=self.memory.config.clip,
-                    cooldown=0.5, seed=self._seed(cycle), description="training M",
+                    cooldown=cooldown, seed=seed, state=state, description="training M",
                     progress=self.progress,
                 )  # fmt: skip
             save_module(path, self.memory, "memory", self._made(steps, began))
@@ -272,21 +288,22 @@ class _Run:
         if not path.exists():
             began, seed, starts = time.perf_counter(), self._seed(cycle), self._starts(cycle)
             learned: Learned | Evolved
+            recalled = None
+            if self.driven is not None:
+                steps = max(recipe.behaviour.recall.steps, recipe.dream.recall.steps)
+                recalled = recall(self.memory, self.driven, steps, recipe.warm)
             if recipe.optimiser == "gradient":
-                config, updates = self._behaviour(), recipe.behaviour.updates
-                recalled = None
-                if self.driven is not None:
-                    recalled = recall(self.memory, self.driven, config.recalled_steps, recipe.warm)
+                updates = recipe.behaviour.updates
                 learned = train_behaviour(
-                    self.memory, starts, recipe.controller, config, recalled=recalled, seed=seed,
-                    progress=self.progress,
+                    self.memory, starts, recipe.controller, self._behaviour(), recalled=recalled,
+                    seed=seed, progress=self.progress,
                 )  # fmt: skip
             else:
                 updates = recipe.dream.generations
                 learned = train_in_dream(
-                    self.memory, starts, recipe.controller, recipe.dream, seed=seed,
+                    self.memory, starts, recipe.controller, recipe.dream, recalled=recalled,
+                    seed=seed, progress=self.progress,
                     state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
-                    progress=self.progress,
                 )  # fmt: skip
             learned.controller.save(path, self._made(updates, began))
             history = {"gradient": [], **learned.history}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ import torch
 from tqdm.auto import tqdm
 
 from wmlib.acting import WorldModelPolicy
+from wmlib.agents.critic import RecallConfig, Recollection, learn_value
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import run_episode
-from wmlib.dream import Dream, Starts, check_dream, warm_up
+from wmlib.dream import Dream, Starts, check_dream, most_paid, warm_up
 from wmlib.evolution import CMAES, CMAESConfig
-from wmlib.memory import MDNRNN, Codes, check_temperature
+from wmlib.memory import MDNRNN, Codes, MemoryConfig, check_temperature
 from wmlib.storage import digest, open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns
@@ -50,10 +51,14 @@ class DreamTrainingConfig:
     """gamma, for each decision (ours: nearly none; 0.965 with a value function)"""
     value: bool = False
     """whether a value function stands beyond the horizon; without it the dream just stops"""
+    pace: float | None = None
+    """events a decision beyond which a dream pays nothing more, see `wmlib.dream.most_paid`"""
     value_updates: int = 4
     """of the value function, each generation (ours)"""
     value_starts: int = 256
     """moments from which the mean controller dreams for those updates (ours)"""
+    recall: RecallConfig = field(default_factory=RecallConfig)
+    """of the value function's learning from real driving, where that is given"""
 
     def __post_init__(self) -> None:
         for name in ("generations", "starts", "horizon", "value_updates", "value_starts"):
@@ -62,6 +67,7 @@ class DreamTrainingConfig:
         if self.population < 2:
             raise ValueError(f"population must be at least 2, got {self.population}")
         check_temperature(self.temperature)
+        most_paid(MemoryConfig(), self.pace)
         if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma must be a positive number, got {self.sigma}")
         if not 0 < self.discount <= 1:
@@ -121,6 +127,7 @@ def train_in_dream(
     controller: ControllerConfig | None = None,
     config: DreamTrainingConfig | None = None,
     *,
+    recalled: Recollection | None = None,
     seed: int = 0,
     state: Path | None = None,
     every: int = 25,
@@ -133,6 +140,8 @@ def train_in_dream(
         starts: real moments to dream from, see `wmlib.dream.warm_up`.
         controller: sizes of C; by default C's for CarRacing.
         config: of the training.
+        recalled: real driving for the value function, see `wmlib.agents.critic`; None for a value
+            from dreams alone.
         seed: of evolution, of the dreams and of the value function's first weights.
         state: file from which a killed run goes on; rewritten every `every` generations.
         every: generations between two states.
@@ -149,7 +158,7 @@ def train_in_dream(
             raise ValueError(f"{name} must be at least {least}, got {number}")
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
     features = memory.config.latent + memory.config.hidden
-    dream = Dream(memory, config.temperature)
+    dream = Dream(memory, config.temperature, config.pace)
     value = seeded(seed, lambda: ValueFunction(ValueConfig(features, discount=config.discount)))
     optimiser = torch.optim.Adam(value.network.parameters(), lr=value.config.learning_rate)
     strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
@@ -172,7 +181,7 @@ def train_in_dream(
         if config.value:
             mean = LinearController(es.mean, shape)
             some = starts.take(rng.integers(len(starts.z), size=config.value_starts))
-            _improve_value(dream, value, optimiser, mean, some, config, noise)
+            _improve_value(dream, value, optimiser, mean, some, recalled, config, noise, rng)
         candidates = es.ask()  # (P, n)
         same = starts.take(rng.integers(len(starts.z), size=config.starts))
         returns = dream.returns(
@@ -199,8 +208,10 @@ def _improve_value(
     optimiser: torch.optim.Optimizer,
     controller: LinearController,
     starts: Starts,
+    recalled: Recollection | None,
     config: DreamTrainingConfig,
     noise: torch.Generator,
+    rng: np.random.Generator,
 ) -> None:
     """Fit the value function to lambda-returns of the mean controller's own dreams."""
     imagined = dream.imagine(controller, starts, config.horizon, noise)
@@ -210,7 +221,10 @@ def _improve_value(
         value.config.discount, value.config.trace,
     )  # (T, S)  # fmt: skip
     for _ in range(config.value_updates):
-        value.update(optimiser, features[:-1], returns)
+        learn_value(
+            value, optimiser, features[:-1], returns,
+            recalled=recalled, config=config.recall, most=dream.most, rng=rng,
+        )  # fmt: skip
 
 
 def _save(

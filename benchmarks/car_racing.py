@@ -1,0 +1,174 @@
+"""The driver trained in dreams: all seeds of the full recipe, and what each part of it is worth.
+
+    python benchmarks/car_racing.py full --seeds 1 2 3
+    python benchmarks/car_racing.py ablations --seeds 1 2
+
+Each row is one run of `wmlib.agents.car_racing`, scored when it is over: the full recipe on 100
+tracks of the official CarRacing-v3, the ablations on the same tracks of wmlib/CarRacing-v3, whose
+rewards are the official ones. Runs are kept under runs/ and go on after a kill; rows that are there
+are skipped. Runs of one seed share what would come out the same: the random driving, and V.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import shutil
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wmlib.acting import Score, evaluate
+from wmlib.agents.behaviour import BehaviourConfig
+from wmlib.agents.car_racing import ENV_ID, Log, Recipe, claim, train_car_racing
+from wmlib.agents.critic import RecallConfig
+from wmlib.agents.world_models import Agent, DreamTrainingConfig
+from wmlib.checkpoint import load_checkpoint
+from wmlib.controller import ControllerConfig
+from wmlib.data import collect
+from wmlib.storage import write_atomically
+from wmlib.vision import VisionConfig
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "benchmarks" / "results" / "car-racing.json"
+TRACKS, FIRST = 100, 900_000
+
+SMALL = Recipe(
+    episodes=380, vision_steps=2000, memory_steps=2500, cycles=3, cycle_episodes=25,
+    cycle_memory_steps=600, last_memory_steps=1000, behaviour=BehaviourConfig(updates=150),
+)  # fmt: skip
+"""The recipe at 150,000 real frames and fewer updates, which every ablation changes in one
+respect."""
+
+
+def behaviour(**changed: Any) -> Recipe:
+    return replace(SMALL, behaviour=replace(SMALL.behaviour, **changed))
+
+
+DREAMED = SMALL.behaviour.updates * SMALL.behaviour.starts * SMALL.behaviour.horizon
+"""Dreamed steps a cycle that C may learn from, whoever its optimiser is."""
+EVOLUTION = DreamTrainingConfig(
+    generations=DREAMED // (33 * 64 * 15), population=32, starts=64, horizon=15, value=True,
+    temperature=SMALL.behaviour.temperature, pace=SMALL.behaviour.pace,
+    discount=SMALL.behaviour.value.discount,
+)  # fmt: skip
+ABLATIONS: dict[str, Recipe] = {
+    "recipe": SMALL,
+    "long-dreams-no-value": behaviour(horizon=100, starts=115, bootstrap=False),
+    "value-from-dreams-alone": behaviour(recall=RecallConfig(weight=0.0)),
+    "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=125),
+    "m-untrained": replace(SMALL, memory_learns="nothing"),
+    "m-heads-only": replace(SMALL, memory_learns="heads"),
+    "z-only": replace(SMALL, controller=ControllerConfig(hidden=0)),
+    "reconstruction-1": replace(SMALL, vision=VisionConfig(reconstruction_weight=1.0)),
+    "cma-es": replace(SMALL, optimiser="evolution", dream=EVOLUTION),
+    "temperature-0.5": behaviour(temperature=0.5),
+    "temperature-1.0": behaviour(temperature=1.0),
+    "no-pace": behaviour(pace=None),
+}
+
+
+def run(variant: str, recipe: Recipe, seed: int, official: bool, jobs: int) -> dict[str, Any]:
+    """Train, or go on training; then score. One row of the result."""
+    folder = ROOT / "runs" / "car-racing" / variant / str(seed)
+    if not folder.exists() and variant != "full":
+        share_stages(folder, seed, recipe)
+    agent = train_car_racing(
+        folder, seed=seed, recipe=recipe, resume=(folder / "run.json").exists(), n_jobs=jobs
+    )
+    _, manifest = load_checkpoint(folder / "controller.safetensors", "controller")
+    return {
+        "variant": variant,
+        "seed": seed,
+        "real_steps": manifest["made"]["real_steps"],
+        "seconds": manifest["made"]["wall_seconds"],
+        "threads": manifest["made"]["threads"],
+        **score(agent, official, jobs).as_dict(),
+        "log": Log(folder / "log.csv").rows,
+    }
+
+
+def score(agent: Agent, official: bool, jobs: int) -> Score:
+    """Whole episodes on tracks that no run has driven."""
+    if official:
+        return evaluate(agent.policy(), episodes=TRACKS, seed=FIRST, n_jobs=jobs)
+    driven = collect(
+        agent.policy(), ENV_ID, episodes=TRACKS, seed=FIRST, env_kwargs={"action_repeat": 3},
+        n_jobs=jobs,
+    )  # fmt: skip
+    return Score(ENV_ID, tuple(e.total_reward for e in driven), tuple(e.seed for e in driven))
+
+
+def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
+    """Take over from the run of the unchanged recipe what this one would make just the same."""
+    base = ROOT / "runs" / "car-racing" / "recipe" / str(seed) / "cycle-00"
+    if not (base / "memory.safetensors").exists():
+        return
+    claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)})
+    names = ["episodes"]
+    if recipe.vision == SMALL.vision:
+        names += ["vision.safetensors", "vision.json"]
+        if recipe.memory_learns == SMALL.memory_learns:
+            names += ["memory.safetensors", "memory.json"]
+    for name in names:
+        target = folder / "cycle-00" / name
+        if (base / name).is_dir():
+            shutil.copytree(base / name, target, copy_function=os.link)
+        else:
+            os.link(base / name, target)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("full", "ablations"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--variants", nargs="+", choices=ABLATIONS, default=list(ABLATIONS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    full = options.what == "full"
+    variants = {"full": Recipe()} if full else {n: ABLATIONS[n] for n in options.variants}
+    for seed in options.seeds:
+        for variant, recipe in variants.items():
+            if any((row["variant"], row["seed"]) == (variant, seed) for row in rows(options.out)):
+                continue
+            row = run(variant, recipe, seed, full, options.jobs)
+            print(
+                f"{variant}, seed {seed}: {row['mean']:.1f} +- {row['sd']:.1f}, "
+                f"{row['real_steps']:,} real frames, {row['seconds'] / 60:.1f} minutes",
+                flush=True,
+            )
+            keep(options.out, row)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
+
+
+def keep(path: Path, row: dict[str, Any]) -> None:
+    """Add a row; another process may be adding rows of its own."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        order = ["full", *ABLATIONS]
+        kept = sorted([*rows(path), row], key=lambda r: (order.index(r["variant"]), r["seed"]))
+        packages = {name: version(name) for name in ("numpy", "torch", "gymnasium")}
+        made = {
+            "command": "python benchmarks/car_racing.py full; ... ablations",
+            "recipes": {n: dataclasses.asdict(r) for n, r in ABLATIONS.items()}
+            | {"full": dataclasses.asdict(Recipe())},
+            "versions": {"python": platform.python_version(), **packages},
+        }
+        text = json.dumps({"made": made, "rows": kept}, indent=1) + "\n"
+        write_atomically(path, text.encode())
+    finally:
+        os.close(folder)
+
+
+if __name__ == "__main__":
+    main()
