@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import Episode
-from wmlib.dream import Dream, DreamEnv, Starts, measure_dream, warm_up
+from wmlib.dream import Dream, DreamEnv, Starts, measure_dream, most_paid, warm_up
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, Prediction, State
 from wmlib.training import seeded
 from wmlib.value import ValueConfig, ValueFunction
@@ -361,3 +361,18 @@ def test_dreams_reach_two_fifths_of_the_machines_own_rate() -> None:
         assert measure_dream(seconds=20)["share_of_machine"] >= 0.4
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_pace_caps_what_a_decision_is_paid() -> None:
+    memory, c, starts = model(), population(3), starting(20)
+    free = Dream(memory).imagine(c, starts, 6, noise())
+    capped = Dream(memory, pace=0.05).imagine(c, starts, 6, noise())
+    most = most_paid(CONFIG, 0.05)
+    assert most == pytest.approx(-0.3 + 2.0 * 0.05)
+    assert (free.rewards > most).any() and (free.rewards < most).any()
+    torch.testing.assert_close(capped.rewards, free.rewards.clamp(max=most))
+    assert torch.equal(capped.features, free.features)
+    assert most_paid(CONFIG, None) == math.inf
+    for pace in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"pace must be above 0 or None, got {pace}"):
+            Dream(memory, pace=pace)

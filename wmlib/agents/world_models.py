@@ -164,11 +164,14 @@ def train_in_dream(
     strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
     es = CMAES(np.zeros(shape.parameters), strategy, seed)
     history: History = {"dream_return": [], "best": [], "spread": [], "sigma": []}
-    weights = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
+    inputs = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
+    inputs["starts"] = starts.z.numpy()
+    if recalled is not None:
+        inputs["recalled"] = recalled.features.numpy()
     identity = {
         "config": json.dumps([asdict(config), asdict(shape)]),
         "seed": str(seed),
-        "dreams": digest({**weights, "starts": starts.z.numpy()}, {}),
+        "dreams": digest(inputs, {}),
     }
     if state is not None and state.exists():
         es = _resume(state, identity, value, optimiser, history)
