@@ -19,7 +19,7 @@ from typing import Any
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.
 
-a whole run, from nothing to a driver, in less than an hour on two cores:
+a whole run, from nothing to a driver, less than an hour on two cores:
   python -m wmlib train car-racing --seed 1 --out runs/car-racing
   python -m wmlib evaluate runs/car-racing --episodes 100
 

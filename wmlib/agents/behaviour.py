@@ -37,7 +37,7 @@ class BehaviourConfig:
     horizon: int = 15
     """T, dreamed decisions: 0.9 s at three frames a decision (Dreamer: 15)"""
     temperature: float = 1.6
-    """tau of the dream (paper: 1.15 in Doom; ours: piloted, see the chapter's ablation)"""
+    """tau of the dream (paper: 1.15 in Doom; ours: piloted)"""
     pace: float | None = 0.8
     """events (CarRacing: new tiles) a decision beyond which a dream pays nothing more; None for no
     limit. A lap has a fixed number of tiles, a dream has no laps: without a limit, speed is worth

@@ -122,8 +122,9 @@ RECIPES = {
         cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20, last_memory_steps=20,
     ),
 }  # fmt: skip
-"""full: the driver of `artifacts/car-racing`; random: that of `artifacts/car-racing-random`, the
-article's way, from random driving alone; tiny: a minute's run, to see that all parts work."""
+"""full: cycles of driving, learning and dreaming; random: the article's way, from random driving
+alone, as in `artifacts/car-racing-random`; tiny: a minute's run, to see that all parts work.
+"""
 
 
 def train_car_racing(
