@@ -25,8 +25,9 @@ from typing import Any
 
 from wmlib.acting import Score, evaluate
 from wmlib.agents.behaviour import BehaviourConfig
-from wmlib.agents.car_racing import ENV_ID, Log, Recipe, claim, train_car_racing
+from wmlib.agents.car_racing import ENV_ID, Recipe, claim, train_car_racing
 from wmlib.agents.critic import RecallConfig
+from wmlib.agents.run_log import Log
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.controller import ControllerConfig

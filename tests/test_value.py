@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from wmlib.training import seeded
-from wmlib.value import ValueConfig, ValueFunction, lambda_returns
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
 
 
 def rollout(t: int = 6, n: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,7 +68,7 @@ def test_it_learns_what_a_constant_reward_is_worth() -> None:
         features = torch.rand(1, 32, 2, generator=g).round().expand(6, -1, -1)  # a state stays
         rewards = 0.5 * features[:-1, :, 0]  # 0.5 or 0
         targets = lambda_returns(rewards, ones, value.slow(features), 0.8, config.trace)
-        value.update(optimiser, features[:-1], targets)
+        value.descend(optimiser, squared_error(value, features[:-1], targets))
     worth = value(torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
     assert torch.allclose(worth, torch.tensor([2.5, 2.5, 0.0]), atol=0.15)  # r / (1 - gamma)
 
@@ -78,7 +78,8 @@ def test_the_averaged_network_follows_slowly() -> None:
     old = [p.clone() for p in value.target.parameters()]
     optimiser = torch.optim.SGD(value.network.parameters(), lr=0.1)
     features, returns = torch.ones(3, 2), torch.full((3,), 4.0)
-    assert value.update(optimiser, features, returns) == pytest.approx(8.0)  # half of 4^2
+    loss = squared_error(value, features, returns)
+    assert value.descend(optimiser, loss) == pytest.approx(8.0)  # half of 4^2
     pairs = zip(old, value.target.parameters(), value.network.parameters(), strict=True)
     for before, slow, fast in pairs:
         assert torch.allclose(slow, 0.75 * before + 0.25 * fast)

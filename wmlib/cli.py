@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wmlib: failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("wmlib: interrupted; what was finished is kept (see --help)", file=sys.stderr)
+        print(
+            "wmlib: interrupted; what was finished is kept: `train car-racing` goes on with "
+            "--resume, other training by the same command",
+            file=sys.stderr,
+        )
         return 130
     if options.json:
         print(json.dumps(result))

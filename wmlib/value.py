@@ -67,10 +67,6 @@ class ValueFunction(nn.Module):
         for old, new in zip(self.target.parameters(), self.network.parameters(), strict=True):
             old.lerp_(new, self.config.target_rate)
 
-    def update(self, optimiser: torch.optim.Optimizer, features: Tensor, returns: Tensor) -> float:
-        """One step of regression of returns (...) on features (..., F); gives the loss."""
-        return self.descend(optimiser, squared_error(self, features, returns))
-
     def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
         """One step down a loss of this function; the averaged copy follows."""
         optimiser.zero_grad()

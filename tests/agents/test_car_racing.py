@@ -14,7 +14,6 @@ import torch
 from wmlib.agents import car_racing
 from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import (
-    Log,
     Recipe,
     claim,
     real_steps,
@@ -22,6 +21,7 @@ from wmlib.agents.car_racing import (
     train_car_racing,
 )
 from wmlib.agents.critic import RecallConfig
+from wmlib.agents.run_log import Log
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode

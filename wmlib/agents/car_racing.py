@@ -10,9 +10,7 @@ is killed at any moment goes on and ends where an undisturbed run ends.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import sys
@@ -28,6 +26,7 @@ from tqdm.auto import tqdm
 
 from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.critic import recall
+from wmlib.agents.run_log import Log, Row
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
@@ -40,8 +39,6 @@ from wmlib.vision import VAE, VisionConfig, train_vision
 
 ENV_ID = "wmlib/CarRacing-v3"
 TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
-
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -378,64 +375,12 @@ class _Run:
         for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
             _, manifest = load_checkpoint(self._stage(cycle, f"{kind}.safetensors"), kind)
             save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
-        steps, seconds = (last + 1) * self.recipe.behaviour.updates, self.log.total("seconds")
-        made = made_by(seed=self.seed, steps=steps, seconds=seconds)
+        paths = [self._stage(cycle, "controller.safetensors") for cycle in range(last + 1)]
+        manifests = [load_checkpoint(path, "controller")[1] for path in paths]
+        steps = sum(manifest["made"]["steps"] for manifest in manifests)
+        made = made_by(seed=self.seed, steps=steps, seconds=self.log.total("seconds"))
         made["real_steps"] = self.real_steps
         self.controller.save(self.folder / "controller.safetensors", made)
-
-
-class Log:
-    """A table of the run, one line a cycle, in a .csv that grows while the run lasts."""
-
-    COLUMNS = (
-        "cycle", "real_steps", "driven_mean", "driven_worst", "driven_best", "ahead_driven",
-        "ahead_dreamed", "memory_code", "memory_reward", "dream_return", "gradient", "seconds",
-    )  # fmt: skip
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[Row] = []
-        if path.exists():
-            with path.open(newline="") as file:
-                self.rows = [
-                    {name: float(text) for name, text in row.items() if text}
-                    for row in csv.DictReader(file)
-                ]
-
-    def has(self, cycle: int) -> bool:
-        return any(row["cycle"] == cycle for row in self.rows)
-
-    def add(self, row: Row) -> None:
-        """One more line; the file is replaced whole, so that a kill leaves no half of one."""
-        self.rows.append(row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue().encode())
-
-    def total(self, name: str) -> float:
-        return sum(row[name] for row in self.rows)
-
-    def line(self, cycles: int) -> str:
-        """The last row, for a person who watches."""
-        row = self.rows[-1]
-        timed = [r["seconds"] for r in self.rows if r["cycle"]] or [0.0]
-        left = (cycles - row["cycle"]) * float(np.mean(timed)) / 60
-        text = f"cycle {row['cycle']:.0f} of {cycles}: {row['real_steps']:,.0f} real frames"
-        if "driven_mean" in row:
-            text += (
-                f"; drove {row['driven_mean']:.0f} "
-                f"[{row['driven_worst']:.0f}, {row['driven_best']:.0f}]"
-            )
-        if "ahead_driven" in row:
-            gap = row["ahead_dreamed"] - row["ahead_driven"]
-            text += (
-                f"; ahead {row['ahead_dreamed']:.1f} dreamed, {row['ahead_driven']:.1f} driven "
-                f"(gap {gap:+.1f})"
-            )
-        minutes = self.total("seconds") / 60
-        return f"{text}; {minutes:.0f} min" + (f", about {left:.0f} left" if row["cycle"] else "")
 
 
 def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:

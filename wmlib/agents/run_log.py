@@ -1,0 +1,67 @@
+"""The table that a long run writes while it lasts, and the line it shows of each cycle."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from wmlib.storage import write_atomically
+
+Row = dict[str, float]
+
+
+class Log:
+    """A table of the run, one line a cycle, in a .csv that grows while the run lasts."""
+
+    COLUMNS = (
+        "cycle", "real_steps", "driven_mean", "driven_worst", "driven_best", "ahead_driven",
+        "ahead_dreamed", "memory_code", "memory_reward", "dream_return", "gradient", "seconds",
+    )  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                self.rows = [
+                    {name: float(text) for name, text in row.items() if text}
+                    for row in csv.DictReader(file)
+                ]
+
+    def has(self, cycle: int) -> bool:
+        return any(row["cycle"] == cycle for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        """One more line; the file is replaced whole, so that a kill leaves no half of one."""
+        self.rows.append(row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    def total(self, name: str) -> float:
+        return sum(row[name] for row in self.rows)
+
+    def line(self, cycles: int) -> str:
+        """The last row, for a person who watches."""
+        row = self.rows[-1]
+        timed = [r["seconds"] for r in self.rows if r["cycle"]] or [0.0]
+        left = (cycles - row["cycle"]) * float(np.mean(timed)) / 60
+        text = f"cycle {row['cycle']:.0f} of {cycles}: {row['real_steps']:,.0f} real frames"
+        if "driven_mean" in row:
+            text += (
+                f"; drove {row['driven_mean']:.0f} "
+                f"[{row['driven_worst']:.0f}, {row['driven_best']:.0f}]"
+            )
+        if "ahead_driven" in row:
+            gap = row["ahead_dreamed"] - row["ahead_driven"]
+            text += (
+                f"; ahead {row['ahead_dreamed']:.1f} dreamed, {row['ahead_driven']:.1f} driven "
+                f"(gap {gap:+.1f})"
+            )
+        minutes = self.total("seconds") / 60
+        return f"{text}; {minutes:.0f} min" + (f", about {left:.0f} left" if row["cycle"] else "")
