@@ -133,6 +133,32 @@ def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert "about 0 left" in shown
 
 
+def test_every_cycle_learns_from_all_that_was_driven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recalled, warmed, windows = [], [], []
+
+    def remember(kept: list[int], owner: object, name: str, where: int) -> None:
+        original = getattr(owner, name)
+
+        def call(*arguments: object, **options: object) -> object:
+            kept.append(len(arguments[where].lengths))
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    remember(recalled, car_racing, "recall", 1)
+    remember(warmed, car_racing, "warm_up", 1)
+    remember(windows, car_racing, "batch_loss", 1)
+    recipe = replace(TINY, cycle_memory_steps=20, last_memory_steps=20)
+    train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
+    assert recalled == [2, 4]  # episodes of C's own driving, cycle by cycle
+    # random driving alone; then each cycle's comparison, and all moments to dream from
+    assert warmed == [3, 2, 3, 2, 2, 3, 4]
+    first, second, third = windows[:3], windows[3:23], windows[23:]
+    assert set(first) == {3} and set(second) == {3, 2} and set(third) == {3, 4}
+
+
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
     """C and V come out the same when M is kept from learning what the rewards were."""
     agents = []

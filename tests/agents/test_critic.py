@@ -84,19 +84,20 @@ def test_one_update_is_a_step_down_the_loss_of_both() -> None:
     memory = model()
     recalled = recall(memory, driven((30, 30)), 5, warm=0)
     config, rate = RecallConfig(stretches=7, steps=5, weight=2.0), 0.1
+    most = float(recalled.rewards.median())  # half of the decisions would be paid more
     value = seeded(1, lambda: ValueFunction(ValueConfig(features=8, units=6)))
     expected = seeded(1, lambda: ValueFunction(ValueConfig(features=8, units=6)))
     dreamed, worth = torch.randn(9, 8), torch.randn(9)
     learn_value(
         value, torch.optim.SGD(value.network.parameters(), lr=rate), dreamed, worth,
-        recalled=recalled, config=config, most=0.1, rng=np.random.default_rng(0),
+        recalled=recalled, config=config, most=most, rng=np.random.default_rng(0),
     )  # fmt: skip
     begin = recalled.first[np.random.default_rng(0).integers(len(recalled.first), size=7)]
     errors = []
     for row in begin:
         rows = slice(row, row + 5)
         values = expected.slow(recalled.features[row : row + 6])
-        paid = recalled.rewards[rows].clamp(max=0.1)
+        paid = recalled.rewards[rows].clamp(max=most)
         returns = lambda_returns(
             paid, recalled.continues[rows], values, value.config.discount, value.config.trace
         )
