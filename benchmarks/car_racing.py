@@ -40,8 +40,8 @@ OUT = ROOT / "benchmarks" / "results" / "car-racing.json"
 TRACKS, FIRST = 100, 900_000
 
 SMALL = Recipe(
-    episodes=380, vision_steps=2000, memory_steps=2500, cycles=3, cycle_episodes=25,
-    cycle_memory_steps=600, last_memory_steps=1000, behaviour=BehaviourConfig(updates=150),
+    episodes=380, vision_steps=1500, second_look=1, second_vision_steps=1000, memory_steps=2000,
+    cycles=3, cycle_episodes=25, cycle_memory_steps=1000, behaviour=BehaviourConfig(updates=150),
 )  # fmt: skip
 """The recipe at 150,000 real frames and fewer updates, which every ablation changes in one
 respect."""
@@ -67,6 +67,7 @@ ABLATIONS: dict[str, Recipe] = {
     "m-heads-only": replace(SMALL, memory_learns="heads"),
     "z-only": replace(SMALL, controller=ControllerConfig(hidden=0)),
     "reconstruction-1": replace(SMALL, vision=VisionConfig(reconstruction_weight=1.0)),
+    "one-look": replace(SMALL, vision_steps=2500, second_look=0),
     "cma-es": replace(SMALL, optimiser="evolution", dream=EVOLUTION),
     "temperature-0.5": behaviour(temperature=0.5),
     "temperature-1.0": behaviour(temperature=1.0),
@@ -112,7 +113,7 @@ def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
         return
     claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)})
     names = ["episodes"]
-    if recipe.vision == SMALL.vision:
+    if (recipe.vision, recipe.vision_steps) == (SMALL.vision, SMALL.vision_steps):
         names += ["vision.safetensors", "vision.json"]
         if recipe.memory_learns == SMALL.memory_learns:
             names += ["memory.safetensors", "memory.json"]

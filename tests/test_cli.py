@@ -75,7 +75,8 @@ def test_the_example_in_the_help_can_be_parsed(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(
     "command", [[], ["fly"], ["train"], ["bench", "coffee"], ["collect", "CartPole-v1"],
-                ["evaluate", "x", "--episodes", "many"]],
+                ["evaluate", "x", "--episodes", "many"], ["bench", "dream", "--runs", "3"],
+                ["evaluate", "x", "--fast"]],
 )  # fmt: skip
 def test_a_wrong_call_is_2(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -152,6 +153,19 @@ def test_a_failed_run_has_its_exit_code(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert str(error) in captured.err
+
+
+def test_a_benchmark_of_the_checkout_gets_its_own_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    script = "import sys; print(sys.argv[1:]); sys.exit(len(sys.argv) - 3)"
+    (tmp_path / "coffee.py").write_text(script)
+    monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
+    assert main(["bench", "coffee", "--cups", "3"]) == 0
+    out = capfd.readouterr().out
+    assert "['--cups', '3']" in out and f"results: {tmp_path / 'results'}" in out
+    assert main(["bench", "coffee", "--cups", "3", "--hot"]) == 1
+    assert "coffee.py ended with exit code 1" in capfd.readouterr().err
 
 
 def test_results_are_readable_without_json(
@@ -249,7 +263,7 @@ def test_the_whole_recipe_runs(
     tiny = Recipe(
         episodes=2, max_steps=40, vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
         vision_steps=2, memory_steps=2, behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
-        cycles=1, cycle_episodes=1, cycle_patience=60, last_memory_steps=2,
+        cycles=1, cycle_episodes=1, cycle_patience=60, second_look=0,
     )  # fmt: skip
     monkeypatch.setitem(RECIPES, "full", tiny)
     folder = tmp_path / "run"

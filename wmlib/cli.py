@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -34,10 +35,14 @@ or step by step:
 
 Result = dict[str, Any]
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    options, options.rest = (top := parser()).parse_known_args(arguments)
+    if options.rest and not (options.command == "bench" and options.what in _scripts()):
+        top.error(f"unrecognized arguments: {' '.join(options.rest)}")
     try:
         result = options.run(options)
     except (ValueError, TypeError, OSError) as error:
@@ -144,8 +149,13 @@ def parser() -> argparse.ArgumentParser:
     dream.add_argument("--seed", type=int, default=0, help="of the real beginning and of the dream")
     dream.add_argument("--film", type=Path, help="write the dream as a .gif")
 
-    bench = _command(commands, "bench", "measure this machine: environment or dream", run_bench)
-    bench.add_argument("what", choices=("environment", "dream"), help="what to measure")
+    bench = _command(commands, "bench", "measure this machine, or run a benchmark", run_bench)
+    bench.add_argument(
+        "what",
+        choices=("environment", "dream", *_scripts()),
+        help="environment, dream: the speed of this machine, in seconds; any other: all of "
+        "benchmarks/WHAT.py, which may X",
+    )
     bench.add_argument("--seconds", type=float, default=20.0, help="about how long (default: 20)")
     return top
 
@@ -308,9 +318,19 @@ def run_bench(options: argparse.Namespace) -> Result:
         from wmlib.envs.speed import measure_speed
 
         return measure_speed(seconds=options.seconds)
-    from wmlib.dream import measure_dream
+    if options.what == "dream":
+        from wmlib.dream import measure_dream
 
-    return measure_dream(seconds=options.seconds)
+        return measure_dream(seconds=options.seconds)
+    script = BENCHMARKS / f"{options.what}.py"
+    code = subprocess.run([sys.executable, str(script), *options.rest], check=False).returncode
+    if code:
+        raise RuntimeError(f"{script.name} ended with exit code {code}")
+    return {"results": str(BENCHMARKS / "results")}
+
+
+def _scripts() -> list[str]:
+    return sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 
 
 def _command(

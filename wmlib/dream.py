@@ -82,6 +82,34 @@ def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> St
     return starts
 
 
+def followed(codes: Codes, warm: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `warm_up`'s moments are followed by enough real decisions to compare a dream with.
+
+    Args:
+        codes: the episodes given to `warm_up`, all of them in one pass (`batch` >= E).
+        warm: as given to it.
+        horizon: T, decisions that must follow, >= 1.
+
+    Returns:
+        (M,) places of these moments among its starts, and (M,) rows of their observations in
+        `codes`; those of what followed are the next T.
+
+    Raises:
+        ValueError: `horizon` is less than 1, or no episode is long enough.
+    """
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1, got {horizon}")
+    rows, left = [], []
+    for t in range(warm, max(codes.lengths)):
+        alive = codes.lengths > t
+        rows.append(codes.first[alive] + t)
+        left.append(codes.lengths[alive] - t)
+    if not left or max(map(np.max, left)) < horizon:
+        raise ValueError(f"no episode has {warm} decisions and then {horizon} more")
+    enough = np.flatnonzero(np.concatenate(left) >= horizon)  # (M,)
+    return enough, np.concatenate(rows)[enough]
+
+
 class Moment(NamedTuple):
     """One step of a dream, for N = P * S rows."""
 

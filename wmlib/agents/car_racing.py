@@ -16,6 +16,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +32,12 @@ from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import Policy, Replay, SmoothRandomPolicy, collect
-from wmlib.dream import Dream, Starts, warm_up
+from wmlib.dream import Dream, Starts, followed, warm_up
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
 from wmlib.storage import write_atomically
 from wmlib.training import History, fit, seeded
 from wmlib.vision import VAE, VisionConfig, train_vision
+from wmlib.vision import batch_loss as vision_loss
 
 ENV_ID = "wmlib/CarRacing-v3"
 TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
@@ -53,11 +55,17 @@ class Recipe:
     """decisions without a new tile after which it is cut: grass teaches little (ours)"""
     action_repeat: int = 3
     """frames for each decision: one every 60 ms (ours)"""
-    vision: VisionConfig = field(default_factory=VisionConfig)
-    vision_steps: int = 3000
+    vision: VisionConfig = field(default_factory=lambda: VisionConfig(reconstruction_weight=20.0))
+    """of V (ours: 35 nats for an image in place of 23; what z has lost C cannot see)"""
+    vision_steps: int = 2000
     """updates of V on random driving"""
+    second_look: int = 2
+    """the cycle in which V goes on learning with C's driving in view, and M begins anew, because
+    codes have changed their meaning; 0: never"""
+    second_vision_steps: int = 2000
+    """updates of V then, half of its frames C's"""
     memory_steps: int = 4000
-    """updates of M on random driving"""
+    """updates of an M that begins"""
     warm: int = 16
     """real decisions that M reads before a dream begins"""
     controller: ControllerConfig = field(default_factory=ControllerConfig)
@@ -68,20 +76,18 @@ class Recipe:
     """of the gradients"""
     dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
     """of evolution"""
-    cycles: int = 10
+    cycles: int = 8
     """of driving, learning and dreaming; 0: C never drives while it learns"""
     cycle_driver: Literal["own", "random"] = "own"
     """who drives in the cycles: C, or once more the random driver"""
-    cycle_episodes: int = 16
+    cycle_episodes: int = 32
     """driven a cycle"""
     cycle_noise: float = 0.3
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 100
     """decisions without a new tile after which such an episode is cut"""
-    cycle_memory_steps: int = 800
-    """updates of M a cycle"""
-    last_memory_steps: int = 2500
-    """updates of M in the last cycle"""
+    cycle_memory_steps: int = 2000
+    """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
     """what of M is trained; the heads are linear and read the LSTM's h"""
     driven: float = 2.0
@@ -91,10 +97,13 @@ class Recipe:
     def __post_init__(self) -> None:
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
         counts = (
-            "episodes", "patience", "action_repeat", "vision_steps", "memory_steps",
-            "cycle_episodes", "cycle_patience", "cycle_memory_steps", "last_memory_steps",
+            "episodes", "patience", "action_repeat", "vision_steps", "second_vision_steps",
+            "memory_steps", "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
-        least = {**dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "max_steps": shortest}
+        least = {
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "second_look": 0,
+            "max_steps": shortest,
+        }  # fmt: skip
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
@@ -113,10 +122,14 @@ class Recipe:
 
 RECIPES = {
     "full": Recipe(),
-    "random": Recipe(episodes=1000, memory_steps=5000, cycles=0, optimiser="evolution"),
+    "random": Recipe(
+        episodes=1000, vision=VisionConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
+        optimiser="evolution",
+    ),
     "tiny": Recipe(
-        episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
-        cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20, last_memory_steps=20,
+        episodes=8, vision_steps=40, second_look=1, second_vision_steps=20, memory_steps=40,
+        behaviour=BehaviourConfig(updates=4), cycles=2, cycle_episodes=2, cycle_patience=60,
+        cycle_memory_steps=20,
     ),
 }  # fmt: skip
 """full: cycles of driving, learning and dreaming; random: the article's way, from random driving
@@ -166,6 +179,7 @@ class _Run:
     controller: LinearController
     random: Codes
     driven: Codes | None = None
+    replays: list[Replay]
 
     def __init__(
         self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
@@ -174,6 +188,7 @@ class _Run:
         self.n_jobs, self.progress = n_jobs, progress
         self.log = Log(folder / "log.csv")
         self.real_steps = 0
+        self.replays = []
 
     def train(self) -> None:
         """All stages, and a line of the log for each cycle."""
@@ -183,13 +198,14 @@ class _Run:
             replay = self._drive(cycle)
             self.real_steps += real_steps(replay, recipe.action_repeat)
             row: Row = {"cycle": cycle, "real_steps": self.real_steps}
-            if cycle == 0:
-                self.vision = self._learn_vision(replay)
-                self.random = Codes.of(replay, self.vision.encode)
-            else:
+            self.replays.append(replay)
+            if cycle:
                 codes = Codes.of(replay, self.vision.encode)
                 row |= self._compare(replay, codes)
                 self.driven = codes if self.driven is None else self.driven.merged(codes)
+            if self._looks(cycle):
+                self.vision = self._learn_vision(cycle)
+                self._encode()
             row |= self._learn_memory(cycle)
             row |= self._learn_controller(cycle)
             if not self.log.has(cycle):
@@ -225,40 +241,63 @@ class _Run:
             Replay(driven).save(folder)
         return Replay.load(folder)
 
-    def _learn_vision(self, replay: Replay) -> VAE:
-        """V, from random driving alone; it stays as it is, so that codes keep their meaning."""
-        path, recipe = self._stage(0, "vision.safetensors"), self.recipe
+    def _looks(self, cycle: int) -> bool:
+        """Whether V learns in this cycle; in all others codes keep their meaning."""
+        return cycle == 0 or cycle == self.recipe.second_look
+
+    def _learn_vision(self, cycle: int) -> VAE:
+        """V, from random driving; at its second look it goes on, with C's driving in view."""
+        path, recipe = self._stage(cycle, "vision.safetensors"), self.recipe
         if not path.exists():
-            began = time.perf_counter()
-            vision, _ = train_vision(
-                replay, recipe.vision, steps=recipe.vision_steps, seed=self.seed,
-                state=self.folder / "state" / "vision.safetensors", progress=self.progress,
-            )  # fmt: skip
-            save_module(path, vision, "vision", self._made(recipe.vision_steps, began))
+            began, seed = time.perf_counter(), self._seed(cycle)
+            state = self.folder / "state" / f"vision-{cycle:02d}.safetensors"
+            steps = recipe.second_vision_steps if cycle else recipe.vision_steps
+            if cycle == 0:
+                vision, _ = train_vision(
+                    self.replays[0], recipe.vision, steps=steps, seed=seed, state=state,
+                    progress=self.progress,
+                )  # fmt: skip
+            else:
+                vision, (random, *own) = self.vision, self.replays
+                driven = Replay(episode for replay in own for episode in replay)
+
+                def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
+                    frames = driven if rng.random() < 0.5 else random
+                    return vision_loss(vision, frames, rng)._asdict()
+
+                fit(
+                    vision, losses, steps=steps, learning_rate=recipe.vision.learning_rate,
+                    seed=seed, cooldown=0.5, state=state, description="training V",
+                    progress=self.progress,
+                )  # fmt: skip
+            save_module(path, vision, "vision", self._made(steps, began))
         return VAE.load(path)
+
+    def _encode(self) -> None:
+        """All that was driven, by V as it is now."""
+        first, *own = (Codes.of(replay, self.vision.encode) for replay in self.replays)
+        self.random, self.driven = first, reduce(Codes.merged, own) if own else None
 
     def _learn_memory(self, cycle: int) -> Row:
         """M, from random driving first, later from C's driving as well."""
         path, recipe = self._stage(cycle, "memory.safetensors"), self.recipe
         history: History = {}
         if not path.exists():
-            began, last = time.perf_counter(), cycle == recipe.cycles
-            steps = recipe.last_memory_steps if last else recipe.cycle_memory_steps
-            cooldown, seed, state = 0.5, self._seed(cycle), None
-            if cycle == 0:
+            began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
+            if self._looks(cycle):
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
                 config = dataclasses.replace(config, latent=recipe.vision.latent)
-                self.memory = seeded(self.seed, lambda: MDNRNN(config))
-                steps, cooldown, seed = recipe.memory_steps, 0.3, self.seed
-                state = self.folder / "state" / "memory.safetensors"
+                self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
+                steps, cooldown = recipe.memory_steps, 0.3
             if recipe.memory_learns == "heads":
                 self.memory.lstm.requires_grad_(False)
             if recipe.memory_learns != "nothing":
                 history = fit(
                     self.memory, self._memory_losses, steps=steps,
                     learning_rate=self.memory.config.learning_rate, clip=self.memory.config.clip,
-                    cooldown=cooldown, seed=seed, state=state, description="training M",
-                    progress=self.progress,
+                    cooldown=cooldown, seed=self._seed(cycle),
+                    state=self.folder / "state" / f"memory-{cycle:02d}.safetensors",
+                    description="training M", progress=self.progress,
                 )  # fmt: skip
             save_module(path, self.memory, "memory", self._made(steps, began))
         self.memory = MDNRNN.load(path)
@@ -346,18 +385,13 @@ class _Run:
             "driven_best": max(returns),
         }
         warm, span = self.recipe.warm, self.recipe.behaviour.horizon
-        starts = warm_up(self.memory, codes, warm, batch=len(replay))
-        moments = [(e, t) for t in range(warm, max(codes.lengths)) for e in range(len(replay))]
-        alive = [(e, t) for e, t in moments if t < codes.lengths[e]]  # as `warm_up` orders them
-        whole = [i for i, (e, t) in enumerate(alive) if t + span <= codes.lengths[e]]
-        if whole:
-            rng = np.random.default_rng(0)
-            some = rng.permutation(whole)[:512]
-            road = [
-                replay.episodes[e].rewards[t : t + span].sum() for e, t in np.array(alive)[some]
-            ]
+        if max(codes.lengths) >= warm + span:
+            starts = warm_up(self.memory, codes, warm, batch=len(replay))
+            places, rows = followed(codes, warm, span)
+            some = np.random.default_rng(0).permutation(len(places))[:512]
+            road = codes.rewards[rows[some, None] + np.arange(span)].sum(1)  # (512,)
             dreamed = Dream(self.memory).returns(
-                self.controller, starts.take(some), horizon=span,
+                self.controller, starts.take(places[some]), horizon=span,
                 generator=torch.Generator().manual_seed(0),
             )  # fmt: skip
             row |= {"ahead_driven": float(np.mean(road)), "ahead_dreamed": float(dreamed.mean())}
@@ -372,7 +406,8 @@ class _Run:
     def _finish(self) -> None:
         """The result: V, M and C side by side; C last, because it says that the run is over."""
         last = self.recipe.cycles
-        for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
+        looked = max(cycle for cycle in range(last + 1) if self._looks(cycle))
+        for cycle, kind, module in ((looked, "vision", self.vision), (last, "memory", self.memory)):
             _, manifest = load_checkpoint(self._stage(cycle, f"{kind}.safetensors"), kind)
             save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
         paths = [self._stage(cycle, "controller.safetensors") for cycle in range(last + 1)]
