@@ -242,7 +242,8 @@ def test_parts_can_be_left_out(tmp_path: Path) -> None:
     assert changed == {"nothing": set(), "heads": {"mixture", "reward", "end"}}
     random = Replay.load(tmp_path / "random" / "cycle-01" / "episodes")
     env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
-    policy, first_one = SmoothRandomPolicy(env.action_space), random.episodes[0]
+    first_one = random.episodes[0]
+    policy = SmoothRandomPolicy(env.action_space, TINY.exploration)
     expected = run_episode(env, policy, first_one.seed, max_steps=40, patience=40)
     env.close()
     assert np.array_equal(first_one.actions, expected.actions)

@@ -30,7 +30,7 @@ from wmlib.value import ValueConfig, ValueFunction, lambda_returns
 class BehaviourConfig:
     """Hyper-parameters of training C by gradients."""
 
-    updates: int = 250
+    updates: int = 200
     """of C and of the value function (ours)"""
     starts: int = 768
     """S, dreams an update, each from its own real moment (ours)"""

@@ -31,7 +31,7 @@ from wmlib.agents.run_log import Log, Row
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.data import Policy, Replay, SmoothRandomPolicy, collect
+from wmlib.data import ExplorationConfig, Policy, Replay, SmoothRandomPolicy, collect
 from wmlib.dream import Dream, Starts, followed, warm_up
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
 from wmlib.storage import write_atomically
@@ -47,19 +47,24 @@ TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and
 class Recipe:
     """Everything that decides a run, besides its seed."""
 
-    episodes: int = 600
+    episodes: int = 1000
     """of random driving (paper: 10,000)"""
+    exploration: ExplorationConfig = field(
+        default_factory=lambda: ExplorationConfig((0.0, -0.2, -1.1), (0.15, 0.5, 0.2))
+    )
+    """of random driving. From no gas to nearly all of it (ours): where M has not seen a wheel spin
+    at full gas, C finds in its dreams that full gas is always right"""
     max_steps: int = 150
     """decisions after which a random episode is cut (ours)"""
     patience: int = 30
     """decisions without a new tile after which it is cut: grass teaches little (ours)"""
     action_repeat: int = 3
     """frames for each decision: one every 60 ms (ours)"""
-    vision: VisionConfig = field(default_factory=lambda: VisionConfig(reconstruction_weight=20.0))
-    """of V (ours: 35 nats for an image in place of 23; what z has lost C cannot see)"""
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    """of V"""
     vision_steps: int = 2000
     """updates of V on random driving"""
-    second_look: int = 2
+    second_look: int = 0
     """the cycle in which V goes on learning with C's driving in view, and M begins anew, because
     codes have changed their meaning; 0: never"""
     second_vision_steps: int = 2000
@@ -86,7 +91,7 @@ class Recipe:
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 100
     """decisions without a new tile after which such an episode is cut"""
-    cycle_memory_steps: int = 2000
+    cycle_memory_steps: int = 1500
     """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
     """what of M is trained; the heads are linear and read the LSTM's h"""
@@ -123,7 +128,7 @@ class Recipe:
 RECIPES = {
     "full": Recipe(),
     "random": Recipe(
-        episodes=1000, vision=VisionConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
+        exploration=ExplorationConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
         optimiser="evolution",
     ),
     "tiny": Recipe(
@@ -225,7 +230,7 @@ class _Run:
             policy: Policy
             if cycle == 0 or recipe.cycle_driver == "random":
                 env = gym.make(ENV_ID, **env_kwargs)
-                policy = SmoothRandomPolicy(env.action_space)
+                policy = SmoothRandomPolicy(env.action_space, recipe.exploration)
                 env.close()
                 max_steps, patience = recipe.max_steps, recipe.patience
             else:
