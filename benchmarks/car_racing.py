@@ -61,7 +61,7 @@ EVOLUTION = DreamTrainingConfig(
 ABLATIONS: dict[str, Recipe] = {
     "recipe": SMALL,
     "long-dreams-no-value": behaviour(horizon=100, starts=115, bootstrap=False),
-    "value-from-dreams-alone": behaviour(recall=RecallConfig(weight=0.0)),
+    "value-from-real-driving": behaviour(recall=RecallConfig(weight=3.0)),
     "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=125),
     "m-untrained": replace(SMALL, memory_learns="nothing"),
     "m-heads-only": replace(SMALL, memory_learns="heads"),

@@ -40,9 +40,11 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options, options.rest = (top := parser()).parse_known_args(arguments)
-    if options.rest and not (options.command == "bench" and options.what in _scripts()):
-        top.error(f"unrecognized arguments: {' '.join(options.rest)}")
+    top = parser()
+    options, rest = top.parse_known_args(arguments)
+    if rest and not (options.command == "bench" and options.what in _scripts()):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
         result = options.run(options)
     except (ValueError, TypeError, OSError) as error:

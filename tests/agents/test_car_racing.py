@@ -31,10 +31,10 @@ from wmlib.vision import VAE, VisionConfig
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
-    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recall=RecallConfig(3, 5)),
+    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recall=RecallConfig(3, 5, 3.0)),
     dream=DreamTrainingConfig(
         generations=3, population=4, starts=4, horizon=3, value=True, value_starts=4,
-        value_updates=1, recall=RecallConfig(3, 5),
+        value_updates=1, recall=RecallConfig(3, 5, 3.0),
     ),
     second_look=1, second_vision_steps=3, cycles=2, cycle_episodes=2, cycle_patience=40,
     cycle_memory_steps=2,

@@ -62,9 +62,9 @@ def test_the_value_learns_from_real_stretches_what_dreams_do_not_say() -> None:
         features=8, units=6, discount=0.9, learning_rate=3e-2, target_rate=0.5
     )
     config = BehaviourConfig(
-        updates=100, starts=16, horizon=4, value=value, recall=RecallConfig(16, 20)
+        updates=100, starts=16, horizon=4, value=value, recall=RecallConfig(16, 20, 3.0)
     )
-    
+
     def learned(config: BehaviourConfig, real: Recollection | None) -> ValueFunction:
         zeros = torch.zeros(32, 5)
         starts = Starts(zeros[:, :3], zeros, zeros)

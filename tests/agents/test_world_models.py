@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from wmlib.agents.critic import Recollection
+from wmlib.agents.critic import RecallConfig, Recollection
 from wmlib.agents.world_models import (
     Agent,
     DreamTrainingConfig,
@@ -132,7 +132,7 @@ def real_driving(seed: int = 0) -> Recollection:
 
 def test_real_driving_teaches_the_value_function(tmp_path: Path) -> None:
     state, real = tmp_path / "state.safetensors", real_driving()
-    config = replace(TINY, generations=40)
+    config = replace(TINY, generations=40, recall=RecallConfig(weight=3.0))
     plain, sobered = train(config), train(config, recalled=real, state=state)
     features = real.features
     assert (sobered.value(features) < plain.value(features) - 1).float().mean() > 0.9

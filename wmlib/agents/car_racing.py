@@ -89,7 +89,7 @@ class Recipe:
     """driven a cycle"""
     cycle_noise: float = 0.3
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
-    cycle_patience: int = 100
+    cycle_patience: int = 50
     """decisions without a new tile after which such an episode is cut"""
     cycle_memory_steps: int = 1500
     """updates of an M that goes on, a cycle"""
@@ -331,9 +331,9 @@ class _Run:
             began, seed, starts = time.perf_counter(), self._seed(cycle), self._starts(cycle)
             learned: Learned | Evolved
             recalled = None
-            if self.driven is not None:
-                steps = max(recipe.behaviour.recall.steps, recipe.dream.recall.steps)
-                recalled = recall(self.memory, self.driven, steps, recipe.warm)
+            memories = (recipe.behaviour if recipe.optimiser == "gradient" else recipe.dream).recall
+            if self.driven is not None and memories.weight:
+                recalled = recall(self.memory, self.driven, memories.steps, recipe.warm)
             if recipe.optimiser == "gradient":
                 updates = recipe.behaviour.updates
                 learned = train_behaviour(

@@ -28,8 +28,8 @@ class RecallConfig:
     """B, drawn at every update (ours)"""
     steps: int = 30
     """T, decisions in each (ours)"""
-    weight: float = 3.0
-    """of their loss against that of the dreams (ours; 0 for a value from dreams alone)"""
+    weight: float = 0.0
+    """of their loss against that of the dreams; 0: the value learns from dreams alone"""
 
     def __post_init__(self) -> None:
         for name in ("stretches", "steps"):
