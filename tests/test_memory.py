@@ -197,6 +197,22 @@ def test_expected_rewards_are_in_the_environments_units() -> None:
     assert torch.allclose(rewards, torch.tensor([-0.3 + 3 * 2.0, -0.3]))
 
 
+def test_an_unknown_end_teaches_nothing() -> None:
+    memory = model()
+    z, action, target = normal(2, 5, 3), normal(2, 5, 2, seed=1), normal(2, 5, 3, seed=2)
+    end = torch.tensor([[0.0, 1.0, torch.nan, 0.0, torch.nan], [torch.nan] * 5])
+    loss = memory.loss(z, action, target, torch.zeros(2, 5), end)
+    logits = memory.predict(memory(z, action)[0]).end
+    known = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[0, [0, 1, 3]], torch.tensor([0.0, 1.0, 0.0])
+    )
+    assert torch.allclose(loss.end, known, atol=1e-6)
+    loss = memory.loss(z, action, target, torch.zeros(2, 5), torch.full((2, 5), torch.nan))
+    loss.total.backward()
+    assert loss.end == 0 and not memory.end.weight.grad.any()
+    assert all(torch.isfinite(p.grad).all() for p in memory.parameters() if p.grad is not None)
+
+
 def test_huge_weights_give_finite_losses_and_gradients() -> None:
     for reward in ("normal", "poisson"):
         memory = model(replace(SMALL, reward=reward), scale=1e4)

@@ -181,7 +181,7 @@ class MDNRNN(nn.Module):
             action: (B, T, A).
             target: (B, T, Z) the codes one decision later.
             reward: (B, T) in the environment's units.
-            end: (B, T) 1 where the decision ended the episode.
+            end: (B, T) 1 where the decision ended the episode, NaN where nobody knows.
         """
         cfg = self.config
         prediction = self.predict(self(z, action)[0])
@@ -192,7 +192,10 @@ class MDNRNN(nn.Module):
             scored = (log_rate.exp() - events.clamp(min=0) * log_rate).mean()
         else:
             scored = 0.5 * (prediction.reward - events).square().mean()
-        ended = F.binary_cross_entropy_with_logits(prediction.end, end)
+        known = ~end.isnan()  # (B, T)
+        ended = F.binary_cross_entropy_with_logits(
+            prediction.end, end.nan_to_num(), weight=known.float(), reduction="sum"
+        ) / known.sum().clamp(min=1)
         total = code + cfg.reward_weight * scored + cfg.end_weight * ended
         return MemoryLoss(total, code, scored, ended)
 
@@ -285,7 +288,7 @@ class Codes:
         log_variance: (N, Z) float32.
         actions: (N, A) float32; the row of an episode's last observation is not used.
         rewards: (N,) float32, likewise; the reward that came after the action.
-        ends: (N,) float32, 1 where the action ended the episode.
+        ends: (N,) float32, 1 where the action ended the episode; NaN: not known.
         lengths: (E,) decisions in each episode; it has one observation more.
     """
 

@@ -16,6 +16,7 @@ from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import (
     Recipe,
     claim,
+    lost,
     real_steps,
     tile_rewards,
     train_car_racing,
@@ -200,6 +201,61 @@ def test_v_looks_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list((tmp_path / "kept").glob("cycle-*/vision.safetensors"))) == 1
 
 
+def test_m_foresees_being_lost_from_the_cars_own_driving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Codes] = []
+    loss_of_m = car_racing.batch_loss
+
+    def learn(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> object:
+        seen.append(codes)
+        return loss_of_m(memory, codes, rng)
+
+    monkeypatch.setattr(car_racing, "batch_loss", learn)
+    recipe = replace(TINY, lost=5, second_look=0, cycle_memory_steps=12)
+    train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
+    first, later = seen[: TINY.memory_steps], seen[TINY.memory_steps :]
+    assert all(np.array_equal(codes.ends, 0 * codes.ends) for codes in first)
+    random = [codes for codes in later if len(codes.lengths) == 3]
+    driven = [codes for codes in later if len(codes.lengths) in (2, 4)]
+    assert random and all(np.isnan(codes.ends).all() for codes in random)
+    for codes in driven:
+        assert np.array_equal(codes.ends, lost(codes, 5).ends) and codes.ends.any()
+
+    folder = tmp_path / "never"
+    seen.clear()
+    recipe = replace(recipe, lost=0)
+    train_car_racing(folder, seed=2, recipe=recipe, n_jobs=1, progress=False)
+    assert not any(codes.ends.any() for codes in seen)
+
+
+def test_lost_is_where_no_tile_comes_for_long() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.array([30, 1, 12, 60, 7, 40])
+    n = int((lengths + 1).sum())
+    rewards = np.where(rng.random(n) < 0.12, 3.2, -0.3).astype(np.float32)
+    zeros = np.zeros((n, 2), np.float32)
+    codes = Codes(zeros, zeros, zeros, rewards, np.ones(n, np.float32), lengths)
+    found = {1: 0, 4: 0, 9: 0}
+    for decisions in found:
+        marked = lost(codes, decisions).ends
+        for first, length in zip(codes.first, lengths, strict=True):
+            paid = [bool(r > 0) for r in rewards[first : first + length]]
+            for t in range(length):
+                before = next((i for i in range(t) if paid[t - 1 - i]), t)  # without a tile
+                ahead = next((i for i in range(length - t) if paid[t + i]), None)
+                if ahead is None:
+                    expected = before + length - t >= decisions
+                else:
+                    expected = ahead >= decisions
+                assert marked[first + t] == expected, (decisions, first, t)
+                found[decisions] += expected
+            assert marked[first + length] == 0
+    assert found[1] > found[4] > found[9] > 0
+    with pytest.raises(ValueError, match="decisions must be at least 1, got 0"):
+        lost(codes, 0)
+
+
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
     """C and V come out the same when M is kept from learning what the rewards were."""
     agents = []
@@ -290,7 +346,8 @@ def test_real_steps_count_frames() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("second_look", -1)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("second_look", -1),
+     ("lost", -1)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

@@ -38,10 +38,10 @@ class BehaviourConfig:
     """T, dreamed decisions: 0.9 s at three frames a decision (Dreamer: 15)"""
     temperature: float = 1.6
     """tau of the dream (paper: 1.15 in Doom; ours: piloted)"""
-    pace: float | None = 0.8
+    pace: float | None = 1.0
     """events (CarRacing: new tiles) a decision beyond which a dream pays nothing more; None for no
     limit. A lap has a fixed number of tiles, a dream has no laps: without a limit, speed is worth
-    more there than on the road (ours: 0.8 tiles a decision finish a lap in time)"""
+    more there than on the road (ours: one tile a decision finishes a lap in good time)"""
     noise: float = 0.1
     """standard deviation of white noise on C's outputs before they are squashed (ours)"""
     outlier: float = 3.0

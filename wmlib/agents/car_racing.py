@@ -16,7 +16,6 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
-from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +90,9 @@ class Recipe:
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 50
     """decisions without a new tile after which such an episode is cut"""
+    lost: int = 20
+    """decisions without a new tile that C is lost for: M learns from C's driving to foresee that as
+    the end of the episode, because a dream knows no way of being lost for good; 0: it does not"""
     cycle_memory_steps: int = 1500
     """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
@@ -106,7 +108,7 @@ class Recipe:
             "memory_steps", "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
         least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "second_look": 0,
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "second_look": 0, "lost": 0,
             "max_steps": shortest,
         }  # fmt: skip
         for name, bound in least.items():
@@ -207,7 +209,7 @@ class _Run:
             if cycle:
                 codes = Codes.of(replay, self.vision.encode)
                 row |= self._compare(replay, codes)
-                self.driven = codes if self.driven is None else self.driven.merged(codes)
+                self._add(codes)
             if self._looks(cycle):
                 self.vision = self._learn_vision(cycle)
                 self._encode()
@@ -280,8 +282,19 @@ class _Run:
 
     def _encode(self) -> None:
         """All that was driven, by V as it is now."""
-        first, *own = (Codes.of(replay, self.vision.encode) for replay in self.replays)
-        self.random, self.driven = first, reduce(Codes.merged, own) if own else None
+        self.driven = None
+        self.random, *own = (Codes.of(replay, self.vision.encode) for replay in self.replays)
+        for codes in own:
+            self._add(codes)
+
+    def _add(self, codes: Codes) -> None:
+        """Of C's own driving."""
+        if self.recipe.lost:
+            codes = lost(codes, self.recipe.lost)
+            # Random driving is lost in other ways; from now on it says nothing about the end.
+            ends = np.full_like(self.random.ends, np.nan)
+            self.random = dataclasses.replace(self.random, ends=ends)
+        self.driven = codes if self.driven is None else self.driven.merged(codes)
 
     def _learn_memory(self, cycle: int) -> Row:
         """M, from random driving first, later from C's driving as well."""
@@ -440,6 +453,33 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     return MemoryConfig(
         reward="poisson", reward_scale=float(np.median(positive)) - offset, reward_offset=offset
     )
+
+
+def lost(codes: Codes, decisions: int) -> Codes:
+    """The same episodes, whose `ends` say where their driver was lost.
+
+    That is wherever the next `decisions` bring no reward above 0 (in CarRacing: no new tile), and
+    in all of an episode's last stretch without one, if it is as long. What really ended an episode,
+    a finished lap, is no longer marked: nobody should learn to avoid it.
+
+    Args:
+        codes: E episodes.
+        decisions: >= 1.
+
+    Raises:
+        ValueError: `decisions` is less than 1.
+    """
+    if decisions < 1:
+        raise ValueError(f"decisions must be at least 1, got {decisions}")
+    ends = np.zeros_like(codes.ends)
+    for first, length in zip(codes.first, codes.lengths, strict=True):
+        tiles = np.flatnonzero(codes.rewards[first : first + length] > 0)
+        last = tiles[-1] if len(tiles) else -1
+        never = np.inf if length - 1 - last >= decisions else 0
+        at = np.arange(length)
+        wait = np.append(tiles, never)[np.searchsorted(tiles, at)] - at  # (T,) until the next tile
+        ends[first : first + length] = wait >= decisions
+    return dataclasses.replace(codes, ends=ends)
 
 
 def real_steps(replay: Replay, action_repeat: int) -> int:
