@@ -19,15 +19,16 @@ unexport JUPYTER_PATH PYTHONPATH
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## make .venv and install requirements.txt and wmlib in it
+setup: $(READY)  ## make .venv, install requirements.txt and wmlib in it, fetch the demos' browser files
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml book/_ext/vendor.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "make: this book needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is Python %d.%d. Name another one: make PYTHON=python3.12 ..." % v)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo 'make: $(PYTHON) could not make a virtual environment (Debian, Ubuntu: install python3-venv)' >&2; exit 1; }
 	@echo 'Installing the packages of requirements.txt in $(VENV): minutes the first time, and only then.'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	$(BIN)/python book/_ext/vendor.py
 	@touch $@
 
 book: $(READY)  ## run every chapter that changed and build the book
@@ -56,5 +57,5 @@ clean:  ## remove what was built, keep .venv
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache
 	find book tests wmlib -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## remove .venv as well
-	rm -rf $(VENV) wmlib.egg-info
+distclean: clean  ## remove .venv and the fetched browser files as well
+	rm -rf $(VENV) book/_vendor wmlib.egg-info

@@ -77,6 +77,7 @@ def code(chapter: str, last: str = "") -> str:
 def book(tmp_path: Path) -> Book:
     shutil.copytree(ROOT / "book" / "_ext", tmp_path / "book" / "_ext")
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
+    shutil.copytree(ROOT / "book" / "_vendor", tmp_path / "book" / "_vendor")  # of `make setup`
     shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
     shutil.copy(ROOT / "_config.yml", tmp_path)
     shutil.copy(ROOT / "requirements.txt", tmp_path)

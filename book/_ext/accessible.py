@@ -1,0 +1,41 @@
+"""Sphinx extension: take back what the theme and docutils say wrongly to a screen reader.
+
+axe-core calls three things in every built page serious or critical. The search field's button is
+called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
+button that has a name of its own; and a bibliography is called a list, whose entries are no items.
+"""
+
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+CHANGES = (
+    (re.compile(r'(<button class="[^"]*\bsearch-button-field\b[^>]*) aria-label="Search"'), r"\1"),
+    (re.compile(r'(<i class="theme-switch [^>]*?) title="[^"]*"'), r"\1"),
+    (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
+    (re.compile(r'(<div class="citation" id="[^"]*") role="doc-biblioentry"'), r"\1"),
+)
+
+
+def correct(page: str) -> str:
+    """The page (HTML) with those four changes; a page that has them stays as it is."""
+    for wrong, right in CHANGES:
+        page = wrong.sub(right, page)
+    return page
+
+
+def correct_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Correct every page once all are written."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        if (corrected := correct(page)) != page:
+            path.write_text(corrected, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension (called by Sphinx)."""
+    app.connect("build-finished", correct_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,30 @@
+"""What the build takes back of the theme's markup, and nothing else."""
+
+import importlib.util
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "accessible.py"
+
+
+def test_four_changes_and_no_more() -> None:
+    spec = importlib.util.spec_from_file_location("accessible_under_test", SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (
+        '<button class="btn search-button-field x" title="Search" aria-label="Search" data-a="b">'
+        '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
+        '<i class="theme-switch fa-sun" data-mode="light" title="Light"></i><i title="Dark"></i>'
+        '<div role="list" class="citation-list">'
+        '<div class="citation" id="a" role="doc-biblioentry">'
+        '<div role="list">'
+    )
+    corrected = (
+        '<button class="btn search-button-field x" title="Search" data-a="b">'
+        '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
+        '<i class="theme-switch fa-sun" data-mode="light"></i><i title="Dark"></i>'
+        '<div class="citation-list"><div class="citation" id="a">'
+        '<div role="list">'
+    )
+    assert module.correct(page) == corrected
+    assert module.correct(corrected) == corrected

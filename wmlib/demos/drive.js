@@ -1,0 +1,339 @@
+// Drive the dream: the reader, or C, at the wheel in the world that V and M imagine.
+
+import { Controller, Decoder, Dream, Memory, Random, startsOf, unpack } from "./engine.js";
+import {
+  Clock, button, fact, latentPanel, make, mount, prefersStillness, screen, slider, trace,
+} from "./page.js";
+
+// How far each control goes when its key or pedal is down (as in Gymnasium's own keyboard play), and
+// by how much it moves in a decision.
+const CONTROLS = [
+  { name: "Steering", reach: 1, press: 0.2, release: 0.3 },
+  { name: "Gas", reach: 1, press: 0.2, release: 0.4 },
+  { name: "Brake", reach: 0.8, press: 0.2, release: 0.4 },
+];
+const PEDALS = {
+  left: { text: "◀", name: "Steer left", keys: ["arrowleft", "a"], control: 0, sign: -1 },
+  gas: { text: "▲", name: "Gas", keys: ["arrowup", "w"], control: 1, sign: 1 },
+  brake: { text: "▼", name: "Brake", keys: ["arrowdown", "s"], control: 2, sign: 1 },
+  right: { text: "▶", name: "Steer right", keys: ["arrowright", "d"], control: 0, sign: 1 },
+};
+const PULSE = 6; // decisions that a click lasts which has no length, such as a screen reader's
+const PICTURES = 30; // a second, at most
+const TRACE = 10; // seconds that the line of rewards goes back
+
+const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
+
+// What the reader holds down, and where the controls stand: ease(decision) -> [steering, gas, brake].
+class Wheel {
+  constructor() {
+    this.down = new Map(); // pedal -> decisions that it stays down, Infinity while it is held
+    this.action = new Float32Array(CONTROLS.length);
+  }
+
+  ease() {
+    const target = new Float32Array(CONTROLS.length);
+    for (const [pedal, left] of this.down) {
+      const { control, sign } = PEDALS[pedal];
+      target[control] += sign * CONTROLS[control].reach;
+      if (left > 1) this.down.set(pedal, left - 1);
+      else if (left === 1) this.down.delete(pedal);
+    }
+    CONTROLS.forEach(({ press, release }, i) => {
+      const away = target[i] - this.action[i];
+      const rate = Math.abs(target[i]) > Math.abs(this.action[i]) ? press : release;
+      this.action[i] += Math.min(Math.max(away, -rate), rate);
+    });
+    return this.action;
+  }
+}
+
+function build(root, model) {
+  const { header, arrays } = unpack(model.get("weights"));
+  const decoder = new Decoder(arrays, header.vision);
+  const memory = new Memory(arrays, header.memory);
+  const driver = header.controller ? new Controller(arrays, header.controller) : null;
+  const starts = startsOf(arrays, header.memory);
+  const spell = model.get("seconds_per_decision");
+
+  const wheel = new Wheel();
+  const between = new Float32Array(header.memory.latent);
+  let dream, before, action, rewards, ended, waiting, sincePicture, sinceText, pictures;
+  let history = []; // the reward of each decision
+  let temperature = model.get("temperature");
+  let speed = 1;
+
+  // What is on the page.
+  const { canvas, paint } = screen(decoder.side, "What V paints of M's dream");
+  const veil = make("div", { class: "wm-veil", "aria-hidden": "true" }, make("span", {}, "▶"));
+  const total = make("span", { class: "wm-total" });
+  const status = make("p", { class: "wm-status", role: "status" });
+  const line = trace();
+  const time = fact("Time in the dream");
+  const paid = fact("Reward of a decision");
+  const bars = CONTROLS.map(({ name }, i) => {
+    const fill = make("span", { class: "wm-fill", "data-control": i });
+    return { fill, ...fact(name, make("span", { class: "wm-track", "aria-hidden": "true" }, fill)) };
+  });
+  const run = button("Start", () => (clock.running ? pause() : start()), { "data-main": true });
+  const step = button("One step", () => {
+    if (clock.running) pause();
+    if (ended) reset(model.get("start"), seedNow);
+    decide();
+    if (!ended) rested("Paused");
+  });
+  const again = button("Restart", () => reset(model.get("start"), seedNow));
+  const other = button("Another start", () =>
+    reset((model.get("start") + 1) % starts.length, (seedNow + 1) >>> 0));
+  const auto = button("C drives", () => hand(!byC()), { "aria-pressed": "false" });
+  const pedals = Object.entries(PEDALS).map(([name, pedal]) => pedalButton(name, pedal));
+  const panel = latentPanel(header.memory.latent, (i, value) => {
+    dream.z[i] = before[i] = value;
+    if (!clock.running) show(dream.z, false);
+  });
+  const heat = slider("Temperature", {
+    min: 0.1, max: 2, step: 0.05, value: temperature,
+    say: (value) => number(value, 2),
+    oninput: (value) => {
+      temperature = value;
+      model.set("temperature", value);
+      model.save_changes();
+    },
+  });
+  const pace = slider("Speed", {
+    min: 0.25, max: 2, step: 0.25, value: speed,
+    say: (value) => `${number(value, 2)} ×`,
+    oninput: (value) => (speed = value),
+  });
+  const latents = make("details", { class: "wm-more" },
+    make("summary", {}, `The ${header.memory.latent} numbers of z`),
+    make("p", { class: "wm-note" },
+      "Move one: V paints what it holds, and the dream goes on from there."),
+    panel.element);
+
+  root.append(
+    make("div", { class: "wm-board" },
+      make("div", {},
+        make("div", { class: "wm-screen", onclick: lookAt }, canvas, veil,
+          make("p", { class: "wm-score" }, make("span", {}, "Imagined return"), total)),
+        make("div", { class: "wm-row" }, run, step, ...(driver ? [auto] : [])),
+        make("div", { class: "wm-pedals", role: "group", "aria-label": "Wheel and pedals" }, ...pedals),
+        status,
+        make("p", { class: "wm-note" },
+          "Keys, while the demo runs and has the focus: arrows or W A S D drive, Escape pauses.")),
+      make("div", {},
+        make("div", { class: "wm-row" }, again, other),
+        heat.element, pace.element,
+        make("div", { class: "wm-facts" }, ...bars.map((row) => row.element)),
+        make("div", { class: "wm-facts" }, time.element, paid.element),
+        line.canvas)),
+    latents);
+
+  let seedNow = model.get("seed");
+  const clock = new Clock(root, tick, () => rested("Paused, out of sight,"));
+  hand(driver !== null && model.get("driver") === "C", false);
+  reset(model.get("start"), seedNow);
+
+  function byC() {
+    return auto.getAttribute("aria-pressed") === "true";
+  }
+
+  // Give the wheel to C, or to the reader.
+  function hand(toC, speak = true) {
+    auto.setAttribute("aria-pressed", String(toC));
+    if (action) wheel.action.set(action);
+    if (!speak) return;
+    say(toC ? "C drives. A driving key or a pedal takes the wheel." : "You drive.");
+    model.set("driver", toC ? "C" : "reader");
+    model.save_changes();
+  }
+
+  function say(text) {
+    status.textContent = text;
+  }
+
+  function reset(row, seed) {
+    clock.stop();
+    seedNow = seed;
+    dream = new Dream(memory, starts[row], new Random(seed));
+    before = dream.z.slice();
+    action = new Float32Array(CONTROLS.length);
+    wheel.action.fill(0);
+    history = [];
+    rewards = waiting = sincePicture = sinceText = pictures = 0;
+    ended = false;
+    model.set("start", row);
+    show(dream.z);
+    write();
+    settle(`Start ${row + 1} of ${starts.length}. ${byC() ? "C" : "You"} will drive. Press Start.`);
+  }
+
+  // The state of the buttons when nothing moves, and what Python may know of it.
+  function settle(text) {
+    run.textContent = ended ? "Start again" : "Start";
+    root.dataset.running = "false";
+    veil.firstChild.textContent = ended ? "the end" : "▶";
+    wheel.down.clear();
+    say(text);
+    model.set("decisions", history.length);
+    model.set("imagined_return", rewards);
+    model.save_changes();
+  }
+
+  function start() {
+    if (ended) reset(model.get("start"), seedNow);
+    run.textContent = "Pause";
+    root.dataset.running = "true";
+    say(byC() ? "C drives. A driving key or a pedal takes the wheel." : "You drive.");
+    clock.start();
+  }
+
+  function pause() {
+    clock.stop();
+    rested("Paused");
+  }
+
+  function rested(why) {
+    show(dream.z);
+    write();
+    settle(`${why} after ${sofar()}`);
+  }
+
+  function sofar() {
+    return `${number(history.length * spell, 1)} seconds. Imagined return ${number(rewards)}.`;
+  }
+
+  // One decision of the driver, and M's answer.
+  function decide() {
+    panel.hold(dream.z);
+    before.set(dream.z);
+    action = byC() ? driver.act(dream.z, dream.hidden) : wheel.ease();
+    const { reward, ended: over } = dream.step(action, temperature);
+    rewards += reward;
+    history.push(reward);
+    if (!over) return;
+    ended = true;
+    clock.stop();
+    rested("M says that the episode is over,");
+  }
+
+  // Pictures come more often than decisions: in between, V paints codes on the line from one to the
+  // next. Readers who prefer stillness get one picture a decision.
+  function tick(passed) {
+    waiting = Math.min(waiting + passed * speed, 2 * spell);
+    sincePicture += passed;
+    sinceText += passed;
+    let decided = false;
+    while (waiting >= spell && !ended) {
+      waiting -= spell;
+      decide();
+      decided = true;
+    }
+    if (prefersStillness() ? decided : sincePicture >= 0.9 / PICTURES) {
+      sincePicture = 0;
+      const share = ended || prefersStillness() ? 1 : waiting / spell;
+      for (let j = 0; j < between.length; j++) {
+        between[j] = (1 - share) * before[j] + share * dream.z[j];
+      }
+      show(between, false);
+    }
+    if (sinceText >= 0.12) {
+      sinceText = 0;
+      write();
+    }
+  }
+
+  function show(z, sliders = true) {
+    paint(decoder.decode(z));
+    root.dataset.pictures = ++pictures;
+    bars.forEach(({ fill }, i) => fill.style.setProperty("--wm-at", action[i]));
+    if (sliders && latents.open) panel.show(dream.z);
+  }
+
+  function write() {
+    root.dataset.decisions = history.length;
+    total.textContent = number(rewards);
+    time.value.textContent = `${number(history.length * spell, 1)} s`;
+    paid.value.textContent = history.length ? number(history.at(-1), 2) : "–";
+    const { reward_offset: least, reward_scale: event } = header.memory;
+    line.draw(history, least, least + 1.5 * event, Math.round(TRACE / spell));
+    bars.forEach(({ value }, i) => (value.textContent = number(action[i], 2)));
+    if (latents.open) panel.show(dream.z);
+  }
+
+  // A click on the picture starts and pauses, and takes the focus, so that the keys drive.
+  function lookAt() {
+    run.focus({ preventScroll: true });
+    run.click();
+  }
+
+  function hold(pedal, left = Infinity) {
+    if (!clock.running) return;
+    if (byC()) hand(false);
+    wheel.down.set(pedal, left);
+  }
+
+  function pedalButton(name, { text, name: label }) {
+    let handled = false; // a press that had a length needs no pulse from the click that follows it
+    const press = (event) => {
+      handled = true;
+      hold(name);
+      if (event.pointerId !== undefined) element.setPointerCapture(event.pointerId);
+    };
+    const release = () => wheel.down.delete(name);
+    const isPress = (event) => event.key === " " || event.key === "Enter";
+    const element = button(text, () => {
+      if (!handled) hold(name, PULSE);
+      handled = false;
+    }, {
+      "aria-label": label,
+      title: label,
+      "data-pedal": name,
+      onpointerdown: press,
+      onpointerup: release,
+      onpointercancel: release,
+      onlostpointercapture: release,
+      oncontextmenu: (event) => event.preventDefault(),
+      onkeydown: (event) => isPress(event) && !event.repeat && press(event),
+      onkeyup: (event) => isPress(event) && release(),
+    });
+    return element;
+  }
+
+  function pedalOf(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return null;
+    const key = event.key.toLowerCase();
+    return Object.keys(PEDALS).find((name) => PEDALS[name].keys.includes(key)) ?? null;
+  }
+
+  root.addEventListener("keydown", (event) => {
+    if (!clock.running) return;
+    const pedal = pedalOf(event);
+    if (pedal) {
+      event.preventDefault(); // the page does not scroll while its reader steers
+      if (!event.repeat) hold(pedal);
+    } else if (event.key === "Escape") pause();
+  });
+  root.addEventListener("keyup", (event) => {
+    const pedal = pedalOf(event);
+    if (pedal) wheel.down.delete(pedal);
+  });
+  root.addEventListener("focusout", (event) => {
+    if (!root.contains(event.relatedTarget)) wheel.down.clear();
+  });
+  latents.addEventListener("toggle", () => panel.show(dream.z));
+  const fromPython = () => {
+    temperature = model.get("temperature");
+    heat.set(temperature);
+  };
+  model.on("change:temperature", fromPython);
+
+  return () => {
+    clock.remove();
+    model.off("change:temperature", fromPython);
+  };
+}
+
+export default {
+  render: ({ model, el }) => mount(el, "Drive the dream", (root) => build(root, model)),
+};

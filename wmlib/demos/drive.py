@@ -1,0 +1,106 @@
+"""Drive the dream: the reader at the wheel in the world that V and M imagine.
+
+The demo that made the 2018 paper famous, on weights of our own. The browser runs M and V's decoder
+by itself, so the page needs no kernel; beside a kernel the widget can be handed any V and M.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import anywidget
+import traitlets
+
+from wmlib.agents.world_models import Agent
+from wmlib.controller import LinearController
+from wmlib.demos.assets import script, style
+from wmlib.demos.weights import WeightsConfig, check_models, pack_models
+from wmlib.dream import Starts
+from wmlib.memory import MDNRNN, check_temperature
+from wmlib.vision import VAE
+
+CONTROLS = 3  # steering, gas, brake
+HOTTEST = 2.0  # temperature at the end of the slider
+
+
+class DriveTheDream(anywidget.AnyWidget):
+    """V and M as a car to drive in the page, by the reader or by C.
+
+    What the reader did can be read from Python: `driver` ("reader" or "C"), `temperature`, `start`
+    (row of the start in use), and as of the last pause `decisions` and `imagined_return`.
+    `temperature` may be set, too.
+
+    Args:
+        world: an agent, or the pair (V, M) of a world without a C.
+        starts: 1 to 64 moments from which to dream, see `wmlib.dream.warm_up`.
+        driver: who has the wheel at first: "C", which the reader can take over from at any time, or
+            "reader". By default C, if there is one.
+        temperature: of the dream at first, in (0, 2].
+        seed: of the noise, in [0, 2**32); the same seed, start and actions give the same dream.
+        seconds_per_decision: > 0; three frames of CarRacing are 0.06 s.
+        config: how the weights are rounded.
+
+    Raises:
+        TypeError: `world` is something else.
+        ValueError: the parts do not fit together or do not drive a car, a weight is NaN or
+            infinite, or a number is out of range.
+    """
+
+    _esm = script("engine.js", "page.js", "drive.js")
+    _css = style("page.css", "drive.css")
+
+    weights = traitlets.Bytes().tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+    seconds_per_decision = traitlets.Float(0.06).tag(sync=True)
+    driver = traitlets.Unicode("reader").tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+    start = traitlets.Int(0).tag(sync=True)
+    decisions = traitlets.Int(0).tag(sync=True)
+    imagined_return = traitlets.Float(0.0).tag(sync=True)
+
+    def __init__(
+        self,
+        world: Agent | tuple[VAE, MDNRNN],
+        *,
+        starts: Starts,
+        driver: Literal["reader", "C"] | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        seconds_per_decision: float = 0.06,
+        config: WeightsConfig | None = None,
+    ) -> None:
+        vision, memory, controller = parts(world)
+        check_models(vision, memory, controller, starts)
+        if memory.config.actions != CONTROLS:
+            raise ValueError(
+                f"a car has steering, gas and brake; this M reads {memory.config.actions} actions"
+            )
+        if driver is None:
+            driver = "reader" if controller is None else "C"
+        if driver not in ("reader", "C") or (driver == "C" and controller is None):
+            raise ValueError(f"driver must be 'reader', or 'C' if there is one; got {driver!r}")
+        check_temperature(temperature)
+        if temperature > HOTTEST:
+            raise ValueError(f"temperature must be at most {HOTTEST}, got {temperature}")
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be in [0, 2**32), got {seed}")
+        if not 0 < seconds_per_decision < math.inf:
+            raise ValueError(f"seconds_per_decision must be above 0, got {seconds_per_decision}")
+        super().__init__(
+            weights=pack_models(vision, memory, controller, starts, config),
+            driver=driver,
+            temperature=temperature,
+            seed=seed,
+            seconds_per_decision=seconds_per_decision,
+        )
+
+
+def parts(world: Agent | tuple[VAE, MDNRNN]) -> tuple[VAE, MDNRNN, LinearController | None]:
+    """V, M and, if there is one, C."""
+    if isinstance(world, Agent):
+        return world.vision, world.memory, world.controller
+    match world:
+        case (VAE() as vision, MDNRNN() as memory):
+            return vision, memory, None
+    raise TypeError(f"a world is an Agent or a pair (V, M), got {world!r:.80}")
