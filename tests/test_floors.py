@@ -14,12 +14,18 @@ LIBRARY = ROOT / "wmlib"
 FLOORS = {
     "__main__": 7,
     "cli": 6,
+    "demos": 6,
     "agents": 5,
+    "open_loop": 5,
     "acting": 4,
     "dream": 4,
+    "dyna": 4,
+    "pets": 4,
     "controller": 3,
+    "ensemble": 3,
     "evolution": 3,
     "memory": 3,
+    "planning": 3,
     "value": 3,
     "vision": 3,
     "checkpoint": 2,
@@ -31,7 +37,7 @@ FLOORS = {
     "storage": 1,
 }
 # Packages whose own modules build on one another.
-TOGETHER = {"agents", "envs", "scratch"}
+TOGETHER = {"agents", "demos", "envs", "scratch"}
 
 
 def imports(path: Path, package: str) -> set[str]:

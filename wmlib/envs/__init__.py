@@ -17,3 +17,6 @@ gymnasium.register(
     entry_point="wmlib.envs.official:OfficialCarRacing",
     max_episode_steps=None,  # the official environment inside has its own limit of 1000 frames
 )
+gymnasium.register(id="wmlib/DynaMaze-v0", entry_point="wmlib.envs.maze:Maze")
+gymnasium.register(id="wmlib/BlockingMaze-v0", entry_point="wmlib.envs.maze:blocking_maze")
+gymnasium.register(id="wmlib/ShortcutMaze-v0", entry_point="wmlib.envs.maze:shortcut_maze")

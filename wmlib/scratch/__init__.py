@@ -17,6 +17,7 @@ components. A leading `...` is any number of batch axes, none included.
 from wmlib.scratch.adam import Adam
 from wmlib.scratch.controller import Controller
 from wmlib.scratch.dream import dream_episode, dream_reward, train_in_dream
+from wmlib.scratch.dyna import dyna_train, replay_train
 from wmlib.scratch.evolution import cma_es
 from wmlib.scratch.memory import (
     LOG_SIGMA,
@@ -37,7 +38,9 @@ __all__ = [
     "cma_es",
     "dream_episode",
     "dream_reward",
+    "dyna_train",
     "mixture_nll",
+    "replay_train",
     "sigmoid",
     "softmax",
     "train_in_dream",

@@ -1,0 +1,183 @@
+"""Planning with a model: the cross-entropy method, again at every step (Chua et al. 2018).
+
+There is no policy network. At every real step a search looks for the actions of the next T steps,
+the first of them is carried out, and the search begins again from what is left of the plan
+(model-predictive control). What a plan is worth, a model says; this module asks for no more.
+
+Letters: P plans (the population), T horizon, O numbers in an observation, A in an action.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CEMConfig:
+    """Hyper-parameters of the search. "Paper" is Chua et al. 2018, mostly the authors' code."""
+
+    horizon: int = 35
+    """T, steps in a plan (paper: 25 or 30; ours: piloted on Pendulum-v1's true dynamics)"""
+    population: int = 100
+    """P, plans an iteration (paper: 400 or 500; ours: piloted there)"""
+    iterations: int = 5
+    """(paper: 5)"""
+    elites: float = 0.1
+    """share of the plans that the next ones are drawn around (paper: 0.1)"""
+    momentum: float = 0.1
+    """share of the old mean and variance that stays at each iteration (paper: 0.1)"""
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "population", "iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.elites <= 1:
+            raise ValueError(f"elites must be in (0, 1], got {self.elites}")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+
+
+def truncated_normal(
+    shape: tuple[int, ...], generator: torch.Generator, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Draws from the standard Gaussian cut off at ±2, by the inverse of its distribution."""
+    uniform = torch.rand(shape, generator=generator, device=device)
+    draws: Tensor = math.sqrt(2) * torch.erfinv(math.erf(math.sqrt(2)) * (2 * uniform - 1))
+    return draws
+
+
+def cem(
+    values: Callable[[Tensor], Tensor],
+    mean: Tensor,
+    low: Tensor,
+    high: Tensor,
+    config: CEMConfig,
+    generator: torch.Generator,
+) -> Tensor:
+    """The cross-entropy method: the plan near which the best plans lie.
+
+    Plans are drawn around a mean; the best of them say where to draw the next ones. The variance
+    begins at (range)^2 / 16 and is capped by (distance to the nearer bound / 2)^2, so that draws
+    cut off at two standard deviations never leave the bounds.
+
+    Args:
+        values: of plans (P, T, A), (P,), more is better. What is not finite counts as worst.
+        mean: (T, A) where the search begins, within the bounds.
+        low, high: (A,) bounds of an action.
+        config: of the search; the horizon is that of `mean`.
+        generator: of the plans.
+
+    Returns:
+        (T, A), the mean after the last iteration.
+
+    Raises:
+        ValueError: `values` has another shape.
+    """
+    variance = ((high - low).square() / 16).expand_as(mean)  # (T, A)
+    elites = max(1, round(config.elites * config.population))
+    for _ in range(config.iterations):
+        room = torch.minimum(mean - low, high - mean).clamp(min=0) / 2  # (T, A)
+        sd = torch.minimum(variance.sqrt(), room)
+        noise = truncated_normal((config.population, *mean.shape), generator, mean.device)
+        plans = mean + sd * noise  # (P, T, A)
+        worth = values(plans)  # (P,)
+        if worth.shape != (config.population,):
+            raise ValueError(
+                f"{config.population} plans need as many values, got {tuple(worth.shape)}"
+            )
+        worth = torch.where(worth.isfinite(), worth, -math.inf)
+        best = plans[worth.topk(elites).indices]  # (elites, T, A)
+        mean = torch.lerp(best.mean(0), mean, config.momentum)
+        variance = torch.lerp(best.var(0, correction=0), variance, config.momentum)
+    return mean
+
+
+class Planner:
+    """Model-predictive control: a policy that plans anew at every step (see `wmlib.data.Policy`).
+
+    Args:
+        returns: what plans (P, T, A) from an observation (O,) are expected to earn, (P,), with a
+            generator for its randomness: a model's `expected_returns`, or the real dynamics.
+        space: of the actions.
+        config: of the search.
+        device: that `returns` computes on.
+
+    Raises:
+        ValueError: the space is not a bounded Box of one axis.
+    """
+
+    def __init__(
+        self,
+        returns: Callable[[Tensor, Tensor, torch.Generator], Tensor],
+        space: gym.Space,
+        config: CEMConfig | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.space = check_actions(space)
+        self.config = config or CEMConfig()
+        self.returns, self.device = returns, torch.device(device)
+        self.low, self.high = (
+            torch.as_tensor(bound, dtype=torch.float32, device=device)  # (A,)
+            for bound in (self.space.low, self.space.high)
+        )
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begin an episode, with no plan but the middle of the range."""
+        self._generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        self.plan = ((self.low + self.high) / 2).expand(self.config.horizon, -1)  # (T, A)
+
+    @torch.inference_mode()
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """The first action (A,) of the best plan found from an observation (O,).
+
+        The search begins at the last plan, a step on (its end: the middle of the range); it lies in
+        `plan` (T, A).
+
+        Raises:
+            ValueError: the observation has a number in it that is not finite.
+        """
+        if not np.isfinite(observation).all():
+            raise ValueError(f"the observation must be finite, got {observation}")
+        start = torch.as_tensor(observation, dtype=torch.float32, device=self.device)  # (O,)
+        self.plan = cem(
+            lambda plans: self.returns(start, plans, self._generator),
+            self.plan, self.low, self.high, self.config, self._generator,
+        )  # fmt: skip
+        action = torch.clamp(self.plan[0], self.low, self.high).cpu().numpy()  # (A,)
+        self.plan = torch.cat([self.plan[1:], (self.low + self.high)[None] / 2])  # (T, A)
+        return action
+
+
+class UniformPolicy:
+    """Actions drawn evenly from a bounded Box: what is tried before there is a model.
+
+    Raises:
+        ValueError: the space is not a bounded Box of one axis.
+    """
+
+    def __init__(self, space: gym.Space) -> None:
+        self.space = check_actions(space)
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        return self._rng.uniform(self.space.low, self.space.high).astype(np.float32)  # (A,)
+
+
+def check_actions(space: gym.Space) -> gym.spaces.Box:
+    """The space itself.
+
+    Raises:
+        ValueError: it is not a bounded Box of one axis.
+    """
+    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not space.is_bounded():
+        raise ValueError(f"planning needs actions in a bounded Box of one axis, got {space}")
+    return space
