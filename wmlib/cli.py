@@ -228,7 +228,7 @@ def run_vision(options: argparse.Namespace) -> Result:
 
 
 def run_memory(options: argparse.Namespace) -> Result:
-    from wmlib.agents.car_racing import tile_rewards
+    from wmlib.agents.tiles import tile_rewards
     from wmlib.checkpoint import made_by, save_module
     from wmlib.data import Replay
     from wmlib.memory import Codes, train_memory

@@ -16,13 +16,11 @@ from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import (
     Recipe,
     claim,
-    lost,
-    real_steps,
-    tile_rewards,
     train_car_racing,
 )
 from wmlib.agents.critic import RecallConfig
 from wmlib.agents.run_log import Log
+from wmlib.agents.tiles import lost
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
@@ -229,33 +227,6 @@ def test_m_foresees_being_lost_from_the_cars_own_driving(
     assert not any(codes.ends.any() for codes in seen)
 
 
-def test_lost_is_where_no_tile_comes_for_long() -> None:
-    rng = np.random.default_rng(0)
-    lengths = np.array([30, 1, 12, 60, 7, 40])
-    n = int((lengths + 1).sum())
-    rewards = np.where(rng.random(n) < 0.12, 3.2, -0.3).astype(np.float32)
-    zeros = np.zeros((n, 2), np.float32)
-    codes = Codes(zeros, zeros, zeros, rewards, np.ones(n, np.float32), lengths)
-    found = {1: 0, 4: 0, 9: 0}
-    for decisions in found:
-        marked = lost(codes, decisions).ends
-        for first, length in zip(codes.first, lengths, strict=True):
-            paid = [bool(r > 0) for r in rewards[first : first + length]]
-            for t in range(length):
-                before = next((i for i in range(t) if paid[t - 1 - i]), t)  # without a tile
-                ahead = next((i for i in range(length - t) if paid[t + i]), None)
-                if ahead is None:
-                    expected = before + length - t >= decisions
-                else:
-                    expected = ahead >= decisions
-                assert marked[first + t] == expected, (decisions, first, t)
-                found[decisions] += expected
-            assert marked[first + length] == 0
-    assert found[1] > found[4] > found[9] > 0
-    with pytest.raises(ValueError, match="decisions must be at least 1, got 0"):
-        lost(codes, 0)
-
-
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
     """C and V come out the same when M is kept from learning what the rewards were."""
     agents = []
@@ -321,26 +292,6 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     (tmp_path / "third" / "thesis.txt").write_text("precious")
     with pytest.raises(ValueError, match="third is not empty and holds no run"):
         claim(tmp_path / "third", {"seed": 1})
-
-
-def test_the_reward_of_a_tile_is_found_in_the_rewards() -> None:
-    scale, offset = 1000 / 280, -0.3
-    tiles = np.random.default_rng(0).choice(3, p=[0.6, 0.35, 0.05], size=400)
-    config = tile_rewards((offset + scale * tiles).astype(np.float32), action_repeat=3)
-    assert config.reward == "poisson"
-    assert config.reward_offset == pytest.approx(offset)
-    assert config.reward_scale == pytest.approx(scale, rel=1e-4)
-    with pytest.raises(ValueError, match="no reward in these episodes is positive"):
-        tile_rewards(np.full(5, -0.3), 3)
-    with pytest.raises(ValueError, match="action_repeat must be at least 1, got 0"):
-        tile_rewards(np.ones(5), 0)
-
-
-def test_real_steps_count_frames() -> None:
-    arrays = np.zeros((5, 2), np.uint8), np.zeros((4, 3), np.float32), np.zeros(4, np.float32)
-    told = Episode(*arrays, False, True, 0, {"frames": np.array([3, 3, 3, 1])})
-    silent = Episode(*arrays, False, True, 1)
-    assert real_steps(Replay([told, silent]), 3) == 10 + 12
 
 
 @pytest.mark.parametrize(

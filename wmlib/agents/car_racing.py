@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.critic import recall
 from wmlib.agents.run_log import Log, Row
+from wmlib.agents.tiles import lost, real_steps, tile_rewards
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
@@ -434,62 +435,6 @@ class _Run:
         made = made_by(seed=self.seed, steps=steps, seconds=self.log.total("seconds"))
         made["real_steps"] = self.real_steps
         self.controller.save(self.folder / "controller.safetensors", made)
-
-
-def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
-    """M's configuration for CarRacing's rewards: 1000 / N for each of N tiles, -0.1 a frame.
-
-    N differs from track to track; the typical 1000 / N is taken from the rewards themselves.
-
-    Raises:
-        ValueError: no reward is positive, or `action_repeat` is less than 1.
-    """
-    if action_repeat < 1:
-        raise ValueError(f"action_repeat must be at least 1, got {action_repeat}")
-    offset = -0.1 * action_repeat
-    positive = rewards[rewards > 0]
-    if not len(positive):
-        raise ValueError("no reward in these episodes is positive: the car reached no tile")
-    return MemoryConfig(
-        reward="poisson", reward_scale=float(np.median(positive)) - offset, reward_offset=offset
-    )
-
-
-def lost(codes: Codes, decisions: int) -> Codes:
-    """The same episodes, whose `ends` say where their driver was lost.
-
-    That is wherever the next `decisions` bring no reward above 0 (in CarRacing: no new tile), and
-    in all of an episode's last stretch without one, if it is as long. What really ended an episode,
-    a finished lap, is no longer marked: nobody should learn to avoid it.
-
-    Args:
-        codes: E episodes.
-        decisions: >= 1.
-
-    Raises:
-        ValueError: `decisions` is less than 1.
-    """
-    if decisions < 1:
-        raise ValueError(f"decisions must be at least 1, got {decisions}")
-    ends = np.zeros_like(codes.ends)
-    for first, length in zip(codes.first, codes.lengths, strict=True):
-        tiles = np.flatnonzero(codes.rewards[first : first + length] > 0)
-        last = tiles[-1] if len(tiles) else -1
-        never = np.inf if length - 1 - last >= decisions else 0
-        at = np.arange(length)
-        wait = np.append(tiles, never)[np.searchsorted(tiles, at)] - at  # (T,) until the next tile
-        ends[first : first + length] = wait >= decisions
-    return dataclasses.replace(codes, ends=ends)
-
-
-def real_steps(replay: Replay, action_repeat: int) -> int:
-    """Frames of the real environment behind a replay, repeated actions counted."""
-    return int(
-        sum(
-            np.sum(e.extras["frames"]) if "frames" in e.extras else len(e) * action_repeat
-            for e in replay
-        )
-    )
 
 
 def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> None:
