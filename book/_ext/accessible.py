@@ -3,6 +3,7 @@
 axe-core calls three things in every built page serious or critical. The search field's button is
 called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
 button that has a name of its own; and a bibliography is called a list, whose entries are no items.
+And an equation that scrolls, because it is too long for its line, must be reached by keyboard.
 """
 
 import re
@@ -16,6 +17,19 @@ CHANGES = (
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r'(<div class="citation" id="[^"]*") role="doc-biblioentry"'), r"\1"),
 )
+
+SCROLLING = """
+addEventListener("load", () => {
+  const mark = () => {
+    for (const equation of document.querySelectorAll('mjx-container[display="true"]')) {
+      if (equation.scrollWidth > equation.clientWidth) equation.tabIndex = 0;
+      else equation.removeAttribute("tabindex");
+    }
+  };
+  window.MathJax?.startup?.promise?.then(mark);
+  addEventListener("resize", mark);
+});
+"""
 
 
 def correct(page: str) -> str:
@@ -38,4 +52,5 @@ def correct_pages(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension (called by Sphinx)."""
     app.connect("build-finished", correct_pages)
+    app.add_js_file(None, body=SCROLLING)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -38,6 +38,7 @@ def opened(browser: Browser, site: Path) -> Any:
 def test_no_serious_barrier(opened: Any, page_name: str, scheme: str) -> None:
     page = opened(page_name)
     page.evaluate("(scheme) => { document.documentElement.dataset.theme = scheme; }", scheme)
+    page.wait_for_timeout(500)  # colours fade into one another
     page.add_script_tag(path=AXE)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     serious = [
