@@ -363,14 +363,15 @@ def test_dreams_reach_two_fifths_of_the_machines_own_rate() -> None:
         torch.set_num_threads(threads)
 
 
-def test_a_pace_caps_what_a_decision_is_paid() -> None:
+def test_a_pace_is_what_a_decision_is_paid_best_for() -> None:
     memory, c, starts = model(), population(3), starting(20)
     free = Dream(memory).imagine(c, starts, 6, noise())
     capped = Dream(memory, pace=0.05).imagine(c, starts, 6, noise())
     most = most_paid(CONFIG, 0.05)
     assert most == pytest.approx(-0.3 + 2.0 * 0.05)
     assert (free.rewards > most).any() and (free.rewards < most).any()
-    torch.testing.assert_close(capped.rewards, free.rewards.clamp(max=most))
+    expected = [r if r <= most else most - (r - most) for r in free.rewards.flatten().tolist()]
+    torch.testing.assert_close(capped.rewards.flatten(), torch.tensor(expected))
     assert torch.equal(capped.features, free.features)
     assert most_paid(CONFIG, None) == math.inf
     for pace in (0.0, -1.0, float("nan")):

@@ -204,7 +204,7 @@ class Dream:
             reward, end = out[:, -2], out[:, -1]
             if cfg.reward == "poisson":
                 reward = reward.clamp(max=5.0).exp()
-            reward = (cfg.reward_offset + cfg.reward_scale * reward).clamp(max=self.most)
+            reward = paid(cfg.reward_offset + cfg.reward_scale * reward, self.most)
             yield Moment(now.view(n, -1)[:, : latent + hidden], reward, torch.sigmoid(end))
             logits = out[:, :kz].unflatten(1, (mixtures, latent))  # (N, K, Z)
             weight = logits.sub_(logits.amax(1, keepdim=True)).exp_()
@@ -294,11 +294,17 @@ class Dream:
         )
 
 
+def paid(reward: Tensor, most: float) -> Tensor:
+    """What a dream pays for rewards: from `most` on less again, by as much as they are above it."""
+    return torch.minimum(reward, 2 * most - reward)
+
+
 def most_paid(config: MemoryConfig, pace: float | None) -> float:
-    """The reward of a decision in which `pace` events happen; no more is paid for any.
+    """The reward of a decision in which `pace` events happen; none is paid better, see `paid`.
 
     A lap has a fixed number of tiles; a dream has no laps, and without a limit speed is worth more
-    there than on the road.
+    there than on the road. If haste were only worth nothing, a driver would still arrive at the
+    next bend too fast: that bend is beyond the dream.
 
     Raises:
         ValueError: `pace` is not positive; None is no limit.

@@ -122,11 +122,21 @@ def test_c_learns_to_earn_more_in_dreams_it_was_not_trained_on(
     assert torch.equal(learned.controller.parameters, again.controller.parameters)
 
 
-def test_what_comes_faster_than_the_pace_is_not_paid() -> None:
-    memory = model(replace(MEMORY, reward="normal", reward_offset=-0.1))
-    free, slow = (learn(memory, replace(CONFIG, updates=40, learning_rate=3e-2, pace=pace))
-                  for pace in (None, 1e-6))  # fmt: skip
-    assert slow.history["dream_return"][-1] < free.history["dream_return"][-1]
+def test_c_keeps_to_the_pace() -> None:
+    memory = model(replace(MEMORY, reward="normal"))
+    with torch.no_grad():
+        memory.reward.bias.fill_(1.0)
+
+    def earned(pace: float | None) -> list[float]:
+        config = replace(CONFIG, updates=80, learning_rate=3e-2, pace=pace)
+        returns = learn(memory, config).history["dream_return"]
+        return [total / config.horizon for total in returns]
+
+    first, *_, most = earned(None)
+    assert most > first + 0.05
+    for share in (0.3, 0.6):
+        pace = first + share * (most - first)
+        assert first < earned(pace)[-1] < pace + 0.15 * (most - first)
 
 
 def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:

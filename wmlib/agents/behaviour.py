@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from wmlib.agents.critic import RecallConfig, Recollection, learn_value
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.dream import Imagined, Starts, check_dream, most_paid
+from wmlib.dream import Imagined, Starts, check_dream, most_paid, paid
 from wmlib.memory import MDNRNN, MemoryConfig, State, check_temperature, sample
 from wmlib.training import History, NotFiniteError, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns
@@ -39,9 +39,10 @@ class BehaviourConfig:
     temperature: float = 1.6
     """tau of the dream (paper: 1.15 in Doom; ours: piloted)"""
     pace: float | None = 1.0
-    """events (CarRacing: new tiles) a decision beyond which a dream pays nothing more; None for no
-    limit. A lap has a fixed number of tiles, a dream has no laps: without a limit, speed is worth
-    more there than on the road (ours: one tile a decision finishes a lap in good time)"""
+    """events (CarRacing: new tiles) a decision for which a dream pays best; more of them it pays as
+    badly as fewer. None for no limit. A lap has a fixed number of tiles, a dream has no laps:
+    without a limit, speed is worth more there than on the road (ours: one tile a decision finishes
+    a lap in good time)"""
     noise: float = 0.1
     """standard deviation of white noise on C's outputs before they are squashed (ours)"""
     outlier: float = 3.0
@@ -201,7 +202,7 @@ def train_behaviour(
             )  # fmt: skip
             values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
             returns = lambda_returns(
-                dreamed.rewards.clamp(max=most), dreamed.continues, values, discount, trace
+                paid(dreamed.rewards, most), dreamed.continues, values, discount, trace
             )  # (T, 1, S)  # fmt: skip
             going = discount * dreamed.continues.detach()  # (T, 1, S)
             weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmlib.dream import paid
 from wmlib.memory import MDNRNN, Codes, check_codes
 from wmlib.value import ValueFunction, lambda_returns, squared_error
 
@@ -107,7 +108,7 @@ def learn_value(
         returns: (...) their lambda-returns.
         recalled: real driving; None for dreams alone.
         config: of the real driving's part.
-        most: that a decision is paid, see `wmlib.dream.most_paid`.
+        most: that a decision is paid, see `wmlib.dream.paid`.
         rng: of the stretches drawn.
     """
     loss = squared_error(value, features, returns)
@@ -116,7 +117,7 @@ def learn_value(
         rows = torch.from_numpy(begin + np.arange(config.steps + 1)[:, None])  # (T + 1, B)
         real, now = recalled.features[rows], rows[:-1]
         worth = lambda_returns(
-            recalled.rewards[now].clamp(max=most), recalled.continues[now], value.slow(real),
+            paid(recalled.rewards[now], most), recalled.continues[now], value.slow(real),
             value.config.discount, value.config.trace,
         )  # (T, B)  # fmt: skip
         loss = loss + config.weight * squared_error(value, real[:-1], worth)

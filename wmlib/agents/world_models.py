@@ -52,7 +52,7 @@ class DreamTrainingConfig:
     value: bool = False
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     pace: float | None = None
-    """events a decision beyond which a dream pays nothing more, see `wmlib.dream.most_paid`"""
+    """events a decision for which a dream pays best, see `wmlib.dream.most_paid`"""
     value_updates: int = 4
     """of the value function, each generation (ours)"""
     value_starts: int = 256
