@@ -172,7 +172,7 @@ def shown(browser: Browser) -> Opened:
                 name: value for name, value in widget.get_state().items()
                 if not name.startswith("_") and isinstance(value, int | float | str | list)
             }  # fmt: skip
-            weights = base64.b64encode(widget.weights).decode()
+            weights = base64.b64encode(getattr(widget, "weights", b"")).decode()
             page.evaluate(MODEL, [widget._esm, widget._css, state, weights])
             yield it
             assert it.errors == []

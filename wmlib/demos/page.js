@@ -12,6 +12,14 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// An element of SVG with its attributes and children.
+export function shape(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 export const button = (text, onclick, attributes = {}) =>
   make("button", { type: "button", class: "wm-button", onclick, ...attributes }, text);
 
@@ -160,6 +168,29 @@ export function fact(name, bar = null) {
   return { element, value };
 }
 
+// Work through a generator in slices of about `budget` milliseconds, between which the page lives on:
+// `onslice()` after each, `ondone()` at the end. Returns a function that stops it.
+export function inSlices(work, onslice, ondone, budget = 12) {
+  let timer = null;
+  const go = () => {
+    const end = performance.now() + budget;
+    do {
+      if (work.next().done) return ondone();
+    } while (performance.now() < end);
+    onslice();
+    timer = setTimeout(go);
+    return undefined;
+  };
+  timer = setTimeout(go);
+  return () => clearTimeout(timer);
+}
+
+// Put a message in the place of a demo that cannot start.
+export function fail(root, name, error) {
+  const text = `“${name}” cannot start: ${error.message}.`;
+  root.replaceChildren(make("p", { class: "wm-failure", role: "alert" }, text));
+}
+
 // Build a demo in `el`; what goes wrong there becomes a message on the page. Plain keys stay inside:
 // in JupyterLab, A would insert a cell and X cut one.
 export function mount(el, name, build) {
@@ -173,8 +204,7 @@ export function mount(el, name, build) {
   try {
     return build(root);
   } catch (error) {
-    const text = `“${name}” cannot start: ${error.message}.`;
-    root.replaceChildren(make("p", { class: "wm-failure", role: "alert" }, text));
+    fail(root, name, error);
     return undefined;
   }
 }

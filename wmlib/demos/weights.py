@@ -136,13 +136,18 @@ def memory_arrays(memory: MDNRNN) -> dict[str, np.ndarray]:
 
 def as_packed(agent: Agent, config: WeightsConfig | None = None) -> Agent:
     """The agent that a page runs: a copy whose weights went through `pack_models`."""
-    arrays, _ = unpack(pack_models(agent.vision, agent.memory, config=config))
-    vision, memory = copy.deepcopy((agent.vision, agent.memory))
+    return Agent(*rounded(agent.vision, agent.memory, config), agent.controller)
+
+
+def rounded(vision: VAE, memory: MDNRNN, config: WeightsConfig | None = None) -> tuple[VAE, MDNRNN]:
+    """The V and M that a page runs: copies whose weights went through `pack_models`."""
+    arrays, _ = unpack(pack_models(vision, memory, config=config))
+    vision, memory = copy.deepcopy((vision, memory))
     bias = arrays.pop("memory.lstm.bias")
     arrays["memory.lstm.bias_ih_l0"], arrays["memory.lstm.bias_hh_l0"] = bias, 0 * bias
     for prefix, module in (("vision.", vision), ("memory.", memory)):
         _replace(module, {n.removeprefix(prefix): a for n, a in arrays.items() if prefix in n})
-    return Agent(vision, memory, agent.controller)
+    return vision, memory
 
 
 @torch.no_grad()

@@ -1,0 +1,194 @@
+"""World Model Playground: an agent in a maze, beside what it believes of the maze.
+
+The article's first demo. The agent wanders and learns a tabular model; it dreams in that model,
+plans in it by value iteration, and learns with it by Dyna-Q (Sutton 1991). The reader redraws the
+real world, so that the belief goes stale, and sees whether the agent notices.
+
+The browser does all of this by itself, number for number as `wmlib.dyna` does: the agent of the
+page learns as `DynaQ(Maze(demo.world), demo.config, seed=demo.seed)` would.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+
+from wmlib.demos.assets import script, style
+from wmlib.dyna import DynaConfig
+from wmlib.envs.maze import ACTIONS, DYNA, Layout
+
+MOST_ROWS, MOST_COLUMNS = 12, 16
+MOST_UPDATES = 50  # at the end of the slider
+KAPPA = 1e-3  # ours: finds the short cut of example 8.3 in some thousands of steps
+
+
+class Playground(anywidget.AnyWidget):
+    """A maze to explore, dream of, plan in and learn in, and to redraw.
+
+    What the reader did can be read from Python, as of the last pause: the maze, the belief, the
+    values, the plan and the learning curves. `maze`, `updates`, `bonus` and `seed` may be set, too.
+
+    Args:
+        layout: of the real world at first, a `Layout` or a drawing that `Layout.parse` reads; at
+            most 12 rows and 16 columns.
+        seed: of the agent, in [0, 2**32).
+        updates: k, imagined updates for each real step, in 0..50.
+        bonus: kappa >= 0 of Dyna-Q+; 0 is Dyna-Q, and the page's switch then stands for 0.001.
+        step_size: alpha in (0, 1].
+        discount: gamma in [0, 1), for each step.
+        exploration: epsilon in [0, 1], the share of random actions while it learns.
+
+    Raises:
+        ValueError: no path leads from the start to a goal, the drawing is none, the maze is too
+            large, or a number is out of range.
+        TypeError: the layout is something else.
+    """
+
+    _esm = script(
+        "page.js", "dyna.js", "grid.js", "world.js", "belief.js", "curve.js", "life.js",
+        "playground.js",
+    )  # fmt: skip
+    _css = style("page.css", "playground.css")
+
+    maze = traitlets.Unicode().tag(sync=True)
+    """The real world as a drawing. A reader, or you, may leave no path in it."""
+    seed = traitlets.Int(0).tag(sync=True)
+    updates = traitlets.Int(5).tag(sync=True)
+    bonus = traitlets.Float(0.0).tag(sync=True)
+    step_size = traitlets.Float(0.1).tag(sync=True)
+    discount = traitlets.Float(0.95).tag(sync=True)
+    exploration = traitlets.Float(0.1).tag(sync=True)
+    kappa = traitlets.Float(KAPPA).tag(sync=True)
+    belief = traitlets.Dict().tag(sync=True)
+    """The model: `tried` (how often), `last_tried`, `next_states`, `rewards`, each (S, A) lists."""
+    values = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
+    """The action values that the agent has learned by Dyna-Q, (S, A) lists."""
+    plan = traitlets.List(traitlets.Int()).tag(sync=True)
+    """The states of the latest plan, as `wmlib.dyna.greedy_path` gives them; none: empty."""
+    curves = traitlets.List(traitlets.Dict()).tag(sync=True)
+    """Of each agent, the present one last: `label`, `updates`, `bonus`, `seed` and `lengths`."""
+
+    def __init__(
+        self,
+        layout: Layout | str = DYNA,
+        *,
+        seed: int = 0,
+        updates: int = 5,
+        bonus: float = 0.0,
+        step_size: float = 0.1,
+        discount: float = 0.95,
+        exploration: float = 0.1,
+    ) -> None:
+        if not isinstance(layout, Layout | str):
+            raise TypeError(f"layout must be a Layout or a drawing, got {layout!r:.80}")
+        world = Layout.parse(layout) if isinstance(layout, str) else layout
+        if world.rows > MOST_ROWS or world.columns > MOST_COLUMNS:
+            raise ValueError(
+                f"a playground has at most {MOST_ROWS} rows and {MOST_COLUMNS} columns, "
+                f"got {world.rows} and {world.columns}"
+            )
+        check_seed(seed)
+        check_updates(updates)
+        DynaConfig(step_size, discount, exploration, updates, bonus)  # checks the others
+        nothing = np.zeros((world.rows * world.columns, len(ACTIONS)), np.int64)  # (S, A)
+        super().__init__(
+            maze=str(world),
+            seed=int(seed),
+            updates=int(updates),
+            bonus=float(bonus),
+            step_size=float(step_size),
+            discount=float(discount),
+            exploration=float(exploration),
+            belief={
+                "tried": nothing.tolist(),
+                "last_tried": nothing.tolist(),
+                "next_states": (nothing - 1).tolist(),
+                "rewards": nothing.tolist(),
+            },
+            values=nothing.tolist(),
+        )
+
+    @property
+    def world(self) -> Layout:
+        """The real world.
+
+        Raises:
+            ValueError: as the reader drew it, no path leads from the start to a goal.
+        """
+        return Layout.parse(self.maze)
+
+    @property
+    def config(self) -> DynaConfig:
+        """The hyper-parameters, as the reader set them."""
+        return DynaConfig(self.step_size, self.discount, self.exploration, self.updates, self.bonus)
+
+    @property
+    def tried(self) -> NDArray[np.int64]:
+        """How often each pair was tried, (S, A)."""
+        return np.array(self.belief["tried"], dtype=np.int64)
+
+    @property
+    def next_states(self) -> NDArray[np.int64]:
+        """Where each pair leads by the model, (S, A); -1: to the end of the episode, or untried."""
+        return np.array(self.belief["next_states"], dtype=np.int64)
+
+    @property
+    def rewards(self) -> NDArray[np.float64]:
+        """What each pair pays by the model, (S, A); 0 if it was never tried."""
+        return np.array(self.belief["rewards"], dtype=np.float64)
+
+    @property
+    def action_values(self) -> NDArray[np.float64]:
+        """`values` as an array, (S, A)."""
+        return np.array(self.values, dtype=np.float64)
+
+    @property
+    def episodes(self) -> list[int]:
+        """The steps of each episode of learning of the present agent."""
+        return list(self.curves[-1]["lengths"]) if self.curves else []
+
+    @traitlets.validate("maze")
+    def _check_maze(self, proposal: Any) -> str:
+        drawing: str = proposal["value"]
+        try:
+            drawn = Layout.parse(drawing.replace("#", "."))  # all but the path is checked
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
+        if self.maze:
+            own = Layout.parse(self.maze.replace("#", "."))
+            if (drawn.rows, drawn.columns) != (own.rows, own.columns):
+                raise traitlets.TraitError(
+                    f"the maze must keep its {own.rows} rows and {own.columns} columns, "
+                    f"got {drawn.rows} and {drawn.columns}"
+                )
+        return "\n".join(drawing.split())
+
+    @traitlets.validate("seed", "updates", "bonus")
+    def _check_number(self, proposal: Any) -> Any:
+        name, value = proposal["trait"].name, proposal["value"]
+        try:
+            {"seed": check_seed, "updates": check_updates, "bonus": check_bonus}[name](value)
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
+        return value
+
+
+def check_seed(seed: int) -> None:
+    """Raise a ValueError unless it is an integer in [0, 2**32)."""
+    if not (0 <= seed < 2**32 and seed == int(seed)):
+        raise ValueError(f"seed must be an integer in [0, 2**32), got {seed}")
+
+
+def check_updates(updates: int) -> None:
+    """Raise a ValueError unless it is an integer in 0..50."""
+    if not (0 <= updates <= MOST_UPDATES and updates == int(updates)):
+        raise ValueError(f"updates must be an integer in 0..{MOST_UPDATES}, got {updates}")
+
+
+def check_bonus(bonus: float) -> None:
+    """Raise a ValueError unless it is a number >= 0."""
+    DynaConfig(bonus=bonus)
