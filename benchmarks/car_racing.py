@@ -26,7 +26,6 @@ from typing import Any
 from wmlib.acting import Score, evaluate
 from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import ENV_ID, Recipe, claim, train_car_racing
-from wmlib.agents.critic import RecallConfig
 from wmlib.agents.run_log import Log
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
@@ -61,13 +60,11 @@ EVOLUTION = DreamTrainingConfig(
 ABLATIONS: dict[str, Recipe] = {
     "recipe": SMALL,
     "long-dreams-no-value": behaviour(horizon=100, starts=115, bootstrap=False),
-    "value-from-real-driving": behaviour(recall=RecallConfig(weight=3.0)),
     "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=125),
     "m-untrained": replace(SMALL, memory_learns="nothing"),
     "m-heads-only": replace(SMALL, memory_learns="heads"),
     "z-only": replace(SMALL, controller=ControllerConfig(hidden=0)),
     "reconstruction-1": replace(SMALL, vision=VisionConfig(reconstruction_weight=1.0)),
-    "v-looks-twice": replace(SMALL, vision_steps=1000, second_look=1, second_vision_steps=1000),
     "little-gas": replace(SMALL, exploration=ExplorationConfig()),
     "cma-es": replace(SMALL, optimiser="evolution", dream=EVOLUTION),
     "temperature-0.5": behaviour(temperature=0.5),

@@ -129,8 +129,10 @@ def changing(figure: str, kappa: float) -> Row:
         recovery.append(late[1] - change if len(late) > 1 else None)
         believed = agent.model.next_states
         exact = value_iteration(believed, agent.model.rewards, DynaConfig.discount)
-        path = greedy_path(exact, believed, maze.state(maze.layout.start))
-        plans.append(len(path) - 1 if path[-1] == -1 else None)
+        start = maze.state(maze.layout.start)
+        path = greedy_path(exact, believed, start)
+        # an untried pair is -1 as well: without a known way, a path may seem to end in one
+        plans.append(len(path) - 1 if exact[start].max() > 0 else None)
     every = total // POINTS
     return {
         "every": every,

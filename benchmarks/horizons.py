@@ -25,7 +25,6 @@ import numpy as np
 import torch
 
 from wmlib.agents.behaviour import BehaviourConfig, train_behaviour
-from wmlib.agents.critic import Recollection, recall
 from wmlib.agents.world_models import Agent
 from wmlib.data import Policy, SmoothRandomPolicy, collect
 from wmlib.dream import Dream, Starts, followed, warm_up
@@ -62,7 +61,7 @@ def drive(policy: Policy, episodes: int, seed: int, jobs: int, **limits: Any) ->
     )  # fmt: skip
 
 
-def real_moments(agent: Agent, jobs: int) -> tuple[Starts, Recollection]:
+def real_moments(agent: Agent, jobs: int) -> Starts:
     """The same for all rows: random driving, and the shipped C's with noise."""
     env = gym.make(ENV_ID, **ENV_KWARGS)
     space = env.action_space
@@ -71,19 +70,16 @@ def real_moments(agent: Agent, jobs: int) -> tuple[Starts, Recollection]:
     own = drive(agent.policy(0.3), 32, 600_000, jobs, patience=100)
     codes = [Codes.of(episodes, agent.vision.encode) for episodes in (random, own)]
     pairs = zip(*(warm_up(agent.memory, part, WARM) for part in codes), strict=True)
-    starts = Starts(*(torch.cat(pair) for pair in pairs))
-    return starts, recall(agent.memory, codes[1], BASE.recall.steps, WARM)
+    return Starts(*(torch.cat(pair) for pair in pairs))
 
 
 def measure(
-    agent: Agent, starts: Starts, recalled: Recollection, config: BehaviourConfig, seed: int,
-    jobs: int,
-) -> dict[str, Any]:  # fmt: skip
+    agent: Agent, starts: Starts, config: BehaviourConfig, seed: int, jobs: int
+) -> dict[str, Any]:
     """Train, drive, and compare dream and road; one row, less its name."""
     learned = train_behaviour(
-        agent.memory, starts, agent.controller.config, config, recalled=recalled, seed=seed,
-        progress=False,
-    )  # fmt: skip
+        agent.memory, starts, agent.controller.config, config, seed=seed, progress=False
+    )
     driver = dataclasses.replace(agent, controller=learned.controller)
     episodes = drive(driver.policy(), TRACKS, 500_000, jobs)
     codes = Codes.of(episodes, agent.vision.encode)
@@ -113,7 +109,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     agent = Agent.load(ARTIFACT)
-    starts, recalled = real_moments(agent, options.jobs)
+    starts = real_moments(agent, options.jobs)
     rows = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
     done = {(r["horizon"], r["value"], r["temperature"], r["seed"]) for r in rows}
     for seed in options.seeds:
@@ -123,7 +119,7 @@ def main() -> None:
             config = configuration(agent, *task)
             name = dict(zip(("horizon", "value", "temperature"), task, strict=True))
             row = {**name, "seed": seed}
-            row |= measure(agent, starts, recalled, config, seed, options.jobs)
+            row |= measure(agent, starts, config, seed, options.jobs)
             rows.append(row)
             print(f"{name}, seed {seed}: real {np.mean(row['real_returns']):.0f}", flush=True)
             result = {"made": made(), "rows": rows}

@@ -18,25 +18,23 @@ from wmlib.agents.car_racing import (
     claim,
     train_car_racing,
 )
-from wmlib.agents.critic import RecallConfig
 from wmlib.agents.run_log import Log
 from wmlib.agents.tiles import lost
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
 from wmlib.memory import MDNRNN, Codes, MemoryConfig
-from wmlib.vision import VAE, VisionConfig
+from wmlib.vision import VisionConfig
 
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
-    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, recall=RecallConfig(3, 5, 3.0)),
+    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
     dream=DreamTrainingConfig(
         generations=3, population=4, starts=4, horizon=3, value=True, value_starts=4,
-        value_updates=1, recall=RecallConfig(3, 5, 3.0),
+        value_updates=1,
     ),
-    second_look=1, second_vision_steps=3, cycles=2, cycle_episodes=2, cycle_patience=40,
-    cycle_memory_steps=2,
+    cycles=2, cycle_episodes=2, cycle_patience=40, cycle_memory_steps=2,
 )  # fmt: skip
 STAGES = (
     (car_racing, "train_vision"), (car_racing, "train_behaviour"),
@@ -136,7 +134,7 @@ def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) 
 def test_every_cycle_learns_from_all_that_was_driven(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recalled, warmed, windows = [], [], []
+    warmed, windows = [], []
 
     def remember(kept: list[int], owner: object, name: str, where: int) -> None:
         original = getattr(owner, name)
@@ -147,56 +145,14 @@ def test_every_cycle_learns_from_all_that_was_driven(
 
         monkeypatch.setattr(owner, name, call)
 
-    remember(recalled, car_racing, "recall", 1)
     remember(warmed, car_racing, "warm_up", 1)
     remember(windows, car_racing, "batch_loss", 1)
     recipe = replace(TINY, memory_steps=20, cycle_memory_steps=20)
     train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
-    assert recalled == [2, 4]  # episodes of C's own driving, cycle by cycle
     # random driving alone; then each cycle's comparison, and all moments to dream from
     assert warmed == [3, 2, 3, 2, 2, 3, 4]
     first, second, third = windows[:20], windows[20:40], windows[40:]
     assert set(first) == {3} and set(second) == {3, 2} and set(third) == {3, 4}
-
-
-def test_v_looks_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    codes: list[np.ndarray] = []
-    loss_of_v, loss_of_m = car_racing.vision_loss, car_racing.batch_loss
-
-    def look(vision: VAE, frames: Replay, rng: np.random.Generator) -> object:
-        seen.append(len(frames))
-        return loss_of_v(vision, frames, rng)
-
-    def learn(memory: MDNRNN, some: Codes, rng: np.random.Generator) -> object:
-        codes.append(some.mean)
-        return loss_of_m(memory, some, rng)
-
-    monkeypatch.setattr(car_racing, "vision_loss", look)
-    monkeypatch.setattr(car_racing, "batch_loss", learn)
-    recipe = replace(TINY, second_look=2, second_vision_steps=12)
-    agent = train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
-    assert set(seen) == {3, 4} and len(seen) == 12  # random episodes; C's of both cycles
-    cycles = [tmp_path / "run" / f"cycle-{cycle:02d}" for cycle in range(3)]
-    assert [(cycle / "vision.safetensors").exists() for cycle in cycles] == [True, False, True]
-    first, second = (VAE.load(cycles[c] / "vision.safetensors") for c in (0, 2))
-    assert not torch.equal(first.from_code.bias, second.from_code.bias)
-    assert torch.equal(agent.vision.from_code.bias, second.from_code.bias)
-
-    frames = [np.concatenate([e.observations for e in Replay.load(c / "episodes")]) for c in cycles]
-    driven = np.concatenate(frames[1:])
-    with_first = [len(m) for m in codes[:5]]  # M's updates before V looked again: 3, and 2
-    assert set(with_first) <= {len(frames[0]), len(frames[1])}
-    for mean in codes[5:]:
-        again = second.encode(frames[0] if len(mean) == len(frames[0]) else driven)[0]
-        assert np.allclose(mean, again, atol=1e-5)
-    begun, gone_on = (MDNRNN.load(cycle / "memory.safetensors") for cycle in cycles[1:])
-    moved = (begun.mixture.weight - gone_on.mixture.weight).detach().abs().max()
-    assert float(moved) > 0.02  # more than three updates can move it: M began anew
-
-    kept = replace(TINY, second_look=0)
-    train_car_racing(tmp_path / "kept", seed=2, recipe=kept, n_jobs=1, progress=False)
-    assert len(list((tmp_path / "kept").glob("cycle-*/vision.safetensors"))) == 1
 
 
 def test_m_foresees_being_lost_from_the_cars_own_driving(
@@ -210,7 +166,7 @@ def test_m_foresees_being_lost_from_the_cars_own_driving(
         return loss_of_m(memory, codes, rng)
 
     monkeypatch.setattr(car_racing, "batch_loss", learn)
-    recipe = replace(TINY, lost=5, second_look=0, cycle_memory_steps=12)
+    recipe = replace(TINY, lost=5, cycle_memory_steps=12)
     train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
     first, later = seen[: TINY.memory_steps], seen[TINY.memory_steps :]
     assert all(np.array_equal(codes.ends, 0 * codes.ends) for codes in first)
@@ -297,8 +253,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("second_look", -1),
-     ("lost", -1)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("lost", -1)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

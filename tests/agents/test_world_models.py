@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from wmlib.agents.critic import RecallConfig, Recollection
 from wmlib.agents.world_models import (
     Agent,
     DreamTrainingConfig,
@@ -119,26 +118,6 @@ def test_a_killed_run_ends_with_the_same_bits(
     with monkeypatch.context() as patch:
         kill_at(patch, 1)
         assert same(train(state=state), undisturbed)  # nothing is left to do
-
-
-def real_driving(seed: int = 0) -> Recollection:
-    """Two episodes of 40 decisions that M calls worthless."""
-    g = torch.Generator().manual_seed(seed)
-    first = np.concatenate([np.arange(11), np.arange(41, 52)])
-    return Recollection(
-        torch.randn(82, 6, generator=g), torch.full((82,), -5.0), torch.ones(82), first
-    )
-
-
-def test_real_driving_teaches_the_value_function(tmp_path: Path) -> None:
-    state, real = tmp_path / "state.safetensors", real_driving()
-    config = replace(TINY, generations=40, recall=RecallConfig(weight=3.0))
-    plain, sobered = train(config), train(config, recalled=real, state=state)
-    features = real.features
-    assert (sobered.value(features) < plain.value(features) - 1).float().mean() > 0.9
-    assert same(train(config, recalled=real, state=state), sobered)
-    with pytest.raises(ValueError, match="another run"):
-        train(config, recalled=real_driving(1), state=state)
 
 
 def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:

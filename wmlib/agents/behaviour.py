@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from wmlib.agents.critic import RecallConfig, Recollection, learn_value
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.dream import Imagined, Starts, check_dream, most_paid, paid
 from wmlib.memory import MDNRNN, MemoryConfig, State, check_temperature, sample
 from wmlib.training import History, NotFiniteError, seeded
-from wmlib.value import ValueConfig, ValueFunction, lambda_returns
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,6 @@ class BehaviourConfig:
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     value: ValueConfig = field(default_factory=lambda: ValueConfig(discount=0.98))
     """of the value function, and the discount of all returns"""
-    recall: RecallConfig = field(default_factory=RecallConfig)
-    """of the value function's learning from real driving"""
 
     def __post_init__(self) -> None:
         for name in ("updates", "starts", "horizon"):
@@ -147,21 +144,20 @@ def train_behaviour(
     controller: ControllerConfig | None = None,
     config: BehaviourConfig | None = None,
     *,
-    recalled: Recollection | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Learned:
     """Train C in M's dreams from nothing (all zeros, as evolution begins) by their gradients.
 
     Each update dreams from other real moments, moves C along the gradient of the lambda-returns,
-    and fits the value function to them and to those of real stretches.
+    and fits the value function to them. The value function learns from nothing but dreams: judging
+    it by stretches of old driving as well made C worse, because a good state looks bad there.
 
     Args:
         memory: M, left as it is.
         starts: real moments to dream from.
         controller: sizes of C.
         config: of the training.
-        recalled: real driving for the value function; None for a value from dreams alone.
         seed: of the value function's first weights, the moments drawn and all noise.
         progress: show a bar.
 
@@ -215,10 +211,8 @@ def train_behaviour(
             parameters.grad = gradient
             of_c.step()
             if cfg.bootstrap:
-                learn_value(
-                    value, of_value, dreamed.features[:-1].detach(), returns.detach(),
-                    recalled=recalled, config=cfg.recall, most=most, rng=rng,
-                )  # fmt: skip
+                states = dreamed.features[:-1].detach()  # (T, 1, S, Z + H)
+                value.descend(of_value, squared_error(value, states, returns.detach()))
             history["dream_return"].append(total)
             history["gradient"].append(norm)
             bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)

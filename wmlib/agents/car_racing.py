@@ -25,7 +25,6 @@ import torch
 from tqdm.auto import tqdm
 
 from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
-from wmlib.agents.critic import recall
 from wmlib.agents.run_log import Log, Row
 from wmlib.agents.tiles import lost, real_steps, tile_rewards
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
@@ -37,7 +36,6 @@ from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
 from wmlib.storage import write_atomically
 from wmlib.training import History, fit, seeded
 from wmlib.vision import VAE, VisionConfig, train_vision
-from wmlib.vision import batch_loss as vision_loss
 
 ENV_ID = "wmlib/CarRacing-v3"
 TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
@@ -64,11 +62,6 @@ class Recipe:
     """of V"""
     vision_steps: int = 2000
     """updates of V on random driving"""
-    second_look: int = 0
-    """the cycle in which V goes on learning with C's driving in view, and M begins anew, because
-    codes have changed their meaning; 0: never"""
-    second_vision_steps: int = 2000
-    """updates of V then, half of its frames C's"""
     memory_steps: int = 4000
     """updates of an M that begins"""
     warm: int = 16
@@ -81,7 +74,7 @@ class Recipe:
     """of the gradients"""
     dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
     """of evolution"""
-    cycles: int = 8
+    cycles: int = 10
     """of driving, learning and dreaming; 0: C never drives while it learns"""
     cycle_driver: Literal["own", "random"] = "own"
     """who drives in the cycles: C, or once more the random driver"""
@@ -105,13 +98,12 @@ class Recipe:
     def __post_init__(self) -> None:
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
         counts = (
-            "episodes", "patience", "action_repeat", "vision_steps", "second_vision_steps",
-            "memory_steps", "cycle_episodes", "cycle_patience", "cycle_memory_steps",
+            "episodes", "patience", "action_repeat", "vision_steps", "memory_steps",
+            "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
         least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "second_look": 0, "lost": 0,
-            "max_steps": shortest,
-        }  # fmt: skip
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "lost": 0, "max_steps": shortest,
+        }
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
@@ -135,9 +127,8 @@ RECIPES = {
         optimiser="evolution",
     ),
     "tiny": Recipe(
-        episodes=8, vision_steps=40, second_look=1, second_vision_steps=20, memory_steps=40,
-        behaviour=BehaviourConfig(updates=4), cycles=2, cycle_episodes=2, cycle_patience=60,
-        cycle_memory_steps=20,
+        episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
+        cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20,
     ),
 }  # fmt: skip
 """full: cycles of driving, learning and dreaming; random: the article's way, from random driving
@@ -187,7 +178,6 @@ class _Run:
     controller: LinearController
     random: Codes
     driven: Codes | None = None
-    replays: list[Replay]
 
     def __init__(
         self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
@@ -196,7 +186,6 @@ class _Run:
         self.n_jobs, self.progress = n_jobs, progress
         self.log = Log(folder / "log.csv")
         self.real_steps = 0
-        self.replays = []
 
     def train(self) -> None:
         """All stages, and a line of the log for each cycle."""
@@ -206,14 +195,13 @@ class _Run:
             replay = self._drive(cycle)
             self.real_steps += real_steps(replay, recipe.action_repeat)
             row: Row = {"cycle": cycle, "real_steps": self.real_steps}
-            self.replays.append(replay)
-            if cycle:
+            if cycle == 0:
+                self.vision = self._learn_vision(replay)
+                self.random = Codes.of(replay, self.vision.encode)
+            else:
                 codes = Codes.of(replay, self.vision.encode)
                 row |= self._compare(replay, codes)
                 self._add(codes)
-            if self._looks(cycle):
-                self.vision = self._learn_vision(cycle)
-                self._encode()
             row |= self._learn_memory(cycle)
             row |= self._learn_controller(cycle)
             if not self.log.has(cycle):
@@ -249,44 +237,17 @@ class _Run:
             Replay(driven).save(folder)
         return Replay.load(folder)
 
-    def _looks(self, cycle: int) -> bool:
-        """Whether V learns in this cycle; in all others codes keep their meaning."""
-        return cycle == 0 or cycle == self.recipe.second_look
-
-    def _learn_vision(self, cycle: int) -> VAE:
-        """V, from random driving; at its second look it goes on, with C's driving in view."""
-        path, recipe = self._stage(cycle, "vision.safetensors"), self.recipe
+    def _learn_vision(self, replay: Replay) -> VAE:
+        """V, once, from random driving: from now on codes keep their meaning."""
+        path, recipe = self._stage(0, "vision.safetensors"), self.recipe
         if not path.exists():
-            began, seed = time.perf_counter(), self._seed(cycle)
-            state = self.folder / "state" / f"vision-{cycle:02d}.safetensors"
-            steps = recipe.second_vision_steps if cycle else recipe.vision_steps
-            if cycle == 0:
-                vision, _ = train_vision(
-                    self.replays[0], recipe.vision, steps=steps, seed=seed, state=state,
-                    progress=self.progress,
-                )  # fmt: skip
-            else:
-                vision, (random, *own) = self.vision, self.replays
-                driven = Replay(episode for replay in own for episode in replay)
-
-                def losses(rng: np.random.Generator) -> dict[str, torch.Tensor]:
-                    frames = driven if rng.random() < 0.5 else random
-                    return vision_loss(vision, frames, rng)._asdict()
-
-                fit(
-                    vision, losses, steps=steps, learning_rate=recipe.vision.learning_rate,
-                    seed=seed, cooldown=0.5, state=state, description="training V",
-                    progress=self.progress,
-                )  # fmt: skip
+            began, steps = time.perf_counter(), recipe.vision_steps
+            vision, _ = train_vision(
+                replay, recipe.vision, steps=steps, seed=self._seed(0),
+                state=self.folder / "state" / "vision-00.safetensors", progress=self.progress,
+            )  # fmt: skip
             save_module(path, vision, "vision", self._made(steps, began))
         return VAE.load(path)
-
-    def _encode(self) -> None:
-        """All that was driven, by V as it is now."""
-        self.driven = None
-        self.random, *own = (Codes.of(replay, self.vision.encode) for replay in self.replays)
-        for codes in own:
-            self._add(codes)
 
     def _add(self, codes: Codes) -> None:
         """Of C's own driving."""
@@ -303,7 +264,7 @@ class _Run:
         history: History = {}
         if not path.exists():
             began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
-            if self._looks(cycle):
+            if cycle == 0:
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
                 config = dataclasses.replace(config, latent=recipe.vision.latent)
                 self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
@@ -344,21 +305,17 @@ class _Run:
         if not path.exists():
             began, seed, starts = time.perf_counter(), self._seed(cycle), self._starts(cycle)
             learned: Learned | Evolved
-            recalled = None
-            memories = (recipe.behaviour if recipe.optimiser == "gradient" else recipe.dream).recall
-            if self.driven is not None and memories.weight:
-                recalled = recall(self.memory, self.driven, memories.steps, recipe.warm)
             if recipe.optimiser == "gradient":
                 updates = recipe.behaviour.updates
                 learned = train_behaviour(
-                    self.memory, starts, recipe.controller, self._behaviour(), recalled=recalled,
-                    seed=seed, progress=self.progress,
+                    self.memory, starts, recipe.controller, self._behaviour(), seed=seed,
+                    progress=self.progress,
                 )  # fmt: skip
             else:
                 updates = recipe.dream.generations
                 learned = train_in_dream(
-                    self.memory, starts, recipe.controller, recipe.dream, recalled=recalled,
-                    seed=seed, progress=self.progress,
+                    self.memory, starts, recipe.controller, recipe.dream, seed=seed,
+                    progress=self.progress,
                     state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
                 )  # fmt: skip
             learned.controller.save(path, self._made(updates, began))
@@ -425,8 +382,7 @@ class _Run:
     def _finish(self) -> None:
         """The result: V, M and C side by side; C last, because it says that the run is over."""
         last = self.recipe.cycles
-        looked = max(cycle for cycle in range(last + 1) if self._looks(cycle))
-        for cycle, kind, module in ((looked, "vision", self.vision), (last, "memory", self.memory)):
+        for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
             _, manifest = load_checkpoint(self._stage(cycle, f"{kind}.safetensors"), kind)
             save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
         paths = [self._stage(cycle, "controller.safetensors") for cycle in range(last + 1)]

@@ -27,7 +27,7 @@ class Log:
         if path.exists():
             with path.open(newline="") as file:
                 self.rows = [
-                    {name: float(text) for name, text in row.items() if text}
+                    {name: _number(text) for name, text in row.items() if text}
                     for row in csv.DictReader(file)
                 ]
 
@@ -65,3 +65,8 @@ class Log:
             )
         minutes = self.total("seconds") / 60
         return f"{text}; {minutes:.0f} min" + (f", about {left:.0f} left" if row["cycle"] else "")
+
+
+def _number(text: str) -> float:
+    """As it was written, so that writing it again gives the same text."""
+    return int(text) if text.isdigit() else float(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import torch
 from tqdm.auto import tqdm
 
 from wmlib.acting import WorldModelPolicy
-from wmlib.agents.critic import RecallConfig, Recollection, learn_value
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import run_episode
 from wmlib.dream import Dream, Starts, check_dream, most_paid, warm_up
@@ -27,7 +26,7 @@ from wmlib.evolution import CMAES, CMAESConfig
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, check_temperature
 from wmlib.storage import digest, open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, seeded
-from wmlib.value import ValueConfig, ValueFunction, lambda_returns
+from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
 from wmlib.vision import VAE
 
 
@@ -57,8 +56,6 @@ class DreamTrainingConfig:
     """of the value function, each generation (ours)"""
     value_starts: int = 256
     """moments from which the mean controller dreams for those updates (ours)"""
-    recall: RecallConfig = field(default_factory=RecallConfig)
-    """of the value function's learning from real driving, where that is given"""
 
     def __post_init__(self) -> None:
         for name in ("generations", "starts", "horizon", "value_updates", "value_starts"):
@@ -127,7 +124,6 @@ def train_in_dream(
     controller: ControllerConfig | None = None,
     config: DreamTrainingConfig | None = None,
     *,
-    recalled: Recollection | None = None,
     seed: int = 0,
     state: Path | None = None,
     every: int = 25,
@@ -140,8 +136,6 @@ def train_in_dream(
         starts: real moments to dream from, see `wmlib.dream.warm_up`.
         controller: sizes of C; by default C's for CarRacing.
         config: of the training.
-        recalled: real driving for the value function, see `wmlib.agents.critic`; None for a value
-            from dreams alone.
         seed: of evolution, of the dreams and of the value function's first weights.
         state: file from which a killed run goes on; rewritten every `every` generations.
         every: generations between two states.
@@ -166,8 +160,6 @@ def train_in_dream(
     history: History = {"dream_return": [], "best": [], "spread": [], "sigma": []}
     inputs = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
     inputs["starts"] = starts.z.numpy()
-    if recalled is not None:
-        inputs["recalled"] = recalled.features.numpy()
     identity = {
         "config": json.dumps([asdict(config), asdict(shape)]),
         "seed": str(seed),
@@ -184,7 +176,7 @@ def train_in_dream(
         if config.value:
             mean = LinearController(es.mean, shape)
             some = starts.take(rng.integers(len(starts.z), size=config.value_starts))
-            _improve_value(dream, value, optimiser, mean, some, recalled, config, noise, rng)
+            _improve_value(dream, value, optimiser, mean, some, config, noise)
         candidates = es.ask()  # (P, n)
         same = starts.take(rng.integers(len(starts.z), size=config.starts))
         returns = dream.returns(
@@ -211,10 +203,8 @@ def _improve_value(
     optimiser: torch.optim.Optimizer,
     controller: LinearController,
     starts: Starts,
-    recalled: Recollection | None,
     config: DreamTrainingConfig,
     noise: torch.Generator,
-    rng: np.random.Generator,
 ) -> None:
     """Fit the value function to lambda-returns of the mean controller's own dreams."""
     imagined = dream.imagine(controller, starts, config.horizon, noise)
@@ -224,10 +214,7 @@ def _improve_value(
         value.config.discount, value.config.trace,
     )  # (T, S)  # fmt: skip
     for _ in range(config.value_updates):
-        learn_value(
-            value, optimiser, features[:-1], returns,
-            recalled=recalled, config=config.recall, most=dream.most, rng=rng,
-        )  # fmt: skip
+        value.descend(optimiser, squared_error(value, features[:-1], returns))
 
 
 def _save(
