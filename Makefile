@@ -41,7 +41,7 @@ test: $(READY)  ## test the library, then run the chapters as tests
 test-slow: $(READY)  ## the library's slow tests
 	$(BIN)/python -m pytest -m slow
 
-check-site: $(READY)  ## check the built book: links, and every page in a browser without a network
+check-site: $(READY)  ## check the built book (links, every page in a browser without a network), and the demos in JupyterLab
 	@test -f $(HTML)/book/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
 	$(BIN)/python -m pytest -m site tests/site
 

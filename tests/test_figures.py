@@ -1,5 +1,7 @@
 """Film strips and films."""
 
+import base64
+import io
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from wmlib.figures import filmstrip, save_gif
+from wmlib.figures import film_html, filmstrip, save_gif
 
 
 def film(t: int) -> np.ndarray:
@@ -66,3 +68,20 @@ def test_a_film_that_is_none_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="must be positive"):
             save_gif(tmp_path / "film.gif", film(2), **options)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_film_in_a_page_is_folded_away_and_described() -> None:
+    frames = np.zeros((4, 16, 16, 3), np.uint8)
+    frames[:, :, :, 0] = np.array([0, 80, 160, 240])[:, None, None]
+    page = film_html(frames, 'a "red" <sky>', fps=10, scale=2)
+    assert page.startswith("<details><summary>Play the film</summary>")
+    assert ' alt="a &quot;red&quot; &lt;sky&gt;"' in page and ' width="32"' in page
+    data = page.split("base64,")[1].split('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        seen = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+        assert image.info["duration"] == 100
+    assert np.abs(np.stack(seen).astype(int) - frames).max() <= 12  # what its compression costs
+    with pytest.raises(ValueError, match=r"frames \(T, H, W, 3\) of uint8, got"):
+        film_html(frames[0], "")
+    with pytest.raises(ValueError, match="must be positive"):
+        film_html(frames, "", fps=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,18 +61,53 @@ def save_gif(path: str | Path, frames: np.ndarray, fps: float = 17.0, scale: int
         ValueError: the name does not end in .gif, the frames are others, or a number is not
             positive.
     """
+    images = _images(frames, fps, scale)
+    if Path(path).suffix != ".gif":
+        raise ValueError(f"a film's name ends in .gif, got {path}")
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def film_html(
+    frames: np.ndarray, alt: str, *, summary: str = "Play the film", fps: float = 17.0,
+    scale: int = 4,
+) -> str:  # fmt: skip
+    """A film for a page, as HTML. It is folded away: nothing moves until the reader opens it.
+
+    Args:
+        frames: (T, H, W, 3) uint8.
+        alt: what is seen, for who cannot see it.
+        summary: what the reader opens.
+        fps: frames a second, > 0.
+        scale: how wide a pixel is drawn, >= 1.
+
+    Raises:
+        ValueError: the frames are others, or a number is not positive.
+    """
+    images = _images(frames, fps, 1)
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format="WEBP", save_all=True, append_images=images[1:],
+        duration=round(1000 / fps), loop=0, quality=60,
+    )  # fmt: skip
+    data = base64.b64encode(buffer.getvalue()).decode()
+    width = frames.shape[2] * scale
+    return (
+        f"<details><summary>{html.escape(summary)}</summary>"
+        f'<img src="data:image/webp;base64,{data}" alt="{html.escape(alt)}" width="{width}" '
+        'style="max-width: 100%; image-rendering: pixelated"></details>'
+    )
+
+
+def _images(frames: np.ndarray, fps: float, scale: int) -> list[Image.Image]:
     if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
         raise ValueError(
             f"a film needs frames (T, H, W, 3) of uint8, got {frames.shape} of {frames.dtype}"
         )
     if not fps > 0 or scale < 1:
         raise ValueError(f"fps and scale must be positive, got {fps} and {scale}")
-    if Path(path).suffix != ".gif":
-        raise ValueError(f"a film's name ends in .gif, got {path}")
     big = frames.repeat(scale, 1).repeat(scale, 2)  # (T, scale H, scale W, 3)
-    images = [Image.fromarray(frame) for frame in big]
-    buffer = io.BytesIO()
-    images[0].save(
-        buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
-    )
-    write_atomically(path, buffer.getvalue())
+    return [Image.fromarray(frame) for frame in big]

@@ -3,7 +3,8 @@
 axe-core calls three things in every built page serious or critical. The search field's button is
 called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
 button that has a name of its own; and a bibliography is called a list, whose entries are no items.
-And an equation that scrolls, because it is too long for its line, must be reached by keyboard.
+And what scrolls, because it is too wide for its place, must be reached by keyboard: an equation, or
+on a small screen a table.
 """
 
 import re
@@ -21,11 +22,12 @@ CHANGES = (
 SCROLLING = """
 addEventListener("load", () => {
   const mark = () => {
-    for (const equation of document.querySelectorAll('mjx-container[display="true"]')) {
-      if (equation.scrollWidth > equation.clientWidth) equation.tabIndex = 0;
-      else equation.removeAttribute("tabindex");
+    for (const wide of document.querySelectorAll('mjx-container[display="true"], article table')) {
+      if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+      else wide.removeAttribute("tabindex");
     }
   };
+  mark();
   window.MathJax?.startup?.promise?.then(mark);
   addEventListener("resize", mark);
 });

@@ -3,7 +3,8 @@
 A widget in a page without a kernel is drawn by require.js and the Jupyter project's html-manager.
 `make setup` runs this file as a script: npm fetches the pinned packages, and the files listed here,
 whose SHA-256 must be the one beside them, go to ``book/_vendor/`` (git ignores it). anywidget
-ships its own part in its wheel. axe-core, which the tests of the built book use, comes with them.
+ships its own part in its wheel; the copy gives a widget more time to start. axe-core, which the
+tests of the built book use, comes with them.
 
 As an extension it looks at the files again before each build, and fetches what is missing. The
 built book itself never asks for anything from elsewhere.
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,8 @@ class Package(NamedTuple):
     """path in the package -> where it goes, SHA-256"""
 
 
-# html-manager's style sheet asks for its icon fonts beside the page, and pages lie in book/.
+# html-manager's style sheets ask for their icon fonts beside the page, and pages lie in book/. One
+# of them asks here, and the other, which comes late or not at all, two folders further up.
 FONTS = SITE / "book" / "@jupyter-widgets" / "html-manager" / "dist"
 PACKAGES = (
     Package("requirejs", "2.3.8", {
@@ -73,6 +75,9 @@ PACKAGES = (
 )  # fmt: skip
 
 ANYWIDGET = "share/jupyter/nbextensions/anywidget/index.js"  # in its wheel
+# A widget that has not started after two seconds is an error to anywidget. On a busy machine a page
+# with megabytes of weights needs longer, and then draws it all the same.
+IMPATIENT, PATIENT = b"AbortSignal.timeout(2e3)", b"AbortSignal.timeout(6e4)"
 # Where require.js finds anywidget, from whichever page: beside this script.
 PATHS = """\
 require.config({
@@ -90,9 +95,13 @@ def fetch_all() -> None:
     for package in PACKAGES:
         if not all(holds(target, pinned) for target, pinned in package.files.values()):
             fetch(package)
+        for target, _ in package.files.values():
+            if target.parent == FONTS:
+                write(FONTS.parents[1] / target.name, target.read_bytes())
     wheel = distribution("anywidget")
     shipped = next(path for path in wheel.files or [] if path.as_posix().endswith(ANYWIDGET))
-    write(SITE / "vendor" / "anywidget.js", Path(str(wheel.locate_file(shipped))).read_bytes())
+    script = Path(str(wheel.locate_file(shipped))).read_bytes()
+    write(SITE / "vendor" / "anywidget.js", patient(script))
     write(SITE / "vendor" / "paths.js", PATHS.encode())
 
 
@@ -119,6 +128,15 @@ def fetch(package: Package) -> None:
                         f"{member} of {title} has SHA-256 {sha256(data)}, pinned is {pinned}"
                     )
                 write(target, data)
+
+
+def patient(script: bytes) -> bytes:
+    """anywidget's script with a minute for a widget to start, in place of two seconds."""
+    if script.count(IMPATIENT) != 1:
+        raise VendorError(
+            f"anywidget {version('anywidget')} no longer says {IMPATIENT.decode()} in one place"
+        )
+    return script.replace(IMPATIENT, PATIENT)
 
 
 def holds(target: Path, pinned: str) -> bool:

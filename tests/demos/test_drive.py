@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import traitlets
 from playwright.sync_api import Page
 
 from wmlib.agents.world_models import Agent
@@ -17,9 +18,11 @@ from wmlib.demos.weights import as_packed
 from wmlib.dream import Starts
 from wmlib.memory import MDNRNN, MemoryConfig, State
 from wmlib.training import seeded
+from wmlib.vision import VAE, VisionConfig
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
 FRAMES = 20  # a second, that a page must reach
+NAMED = "document.activeElement.labels[0].textContent"  # of the slider with the focus
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,8 @@ def focused(page: Page) -> str:
 def control(name: str) -> str:
     """Where that control stands, as JavaScript that reads it off the page."""
     rows = "[...demo.querySelectorAll('.wm-fact')]"
-    return f"Number({rows}.find((e) => e.textContent.startsWith('{name}')).lastChild.textContent)"
+    text = f"{rows}.find((e) => e.textContent.startsWith('{name}')).lastChild.textContent"
+    return f"Number({text}.replace('−', '-'))"
 
 
 def status(page: Page) -> str:
@@ -58,9 +62,10 @@ def test_what_does_not_drive_is_refused(agent: Agent, starts: Starts) -> None:
     wrong: list[tuple[Any, dict[str, Any], str]] = [
         (pair, {"driver": "C"}, "driver must be"),
         (agent, {"driver": "you"}, "driver must be"),
-        (agent, {"temperature": 0}, "temperature must be a positive number"),
-        (agent, {"temperature": 2.5}, "temperature must be at most 2"),
-        (agent, {"seed": -1}, "seed must be in"),
+        (agent, {"temperature": 0}, "temperature must be in 0.1 to 2.0, got 0"),
+        (agent, {"temperature": 2.5}, "temperature must be in 0.1 to 2.0, got 2.5"),
+        (agent, {"temperature": float("nan")}, "temperature must be in .* got nan"),
+        (agent, {"seed": -1}, "seed must be in 0 to 4294967295, got -1"),
         (agent, {"seed": 2**32}, "seed must be in"),
         (agent, {"seconds_per_decision": 0}, "seconds_per_decision"),
         ((agent.vision, other), {}, "this M reads 2 actions"),
@@ -72,6 +77,44 @@ def test_what_does_not_drive_is_refused(agent: Agent, starts: Starts) -> None:
     for world in (None, agent.vision, (agent.memory, agent.vision)):
         with pytest.raises(TypeError, match="an Agent or a pair"):
             DriveTheDream(world, starts=starts)  # type: ignore[arg-type]
+    for options, message in (
+        ({"starts": None}, "starts must be Starts"),
+        ({"starts": starts.z}, "starts must be Starts"),
+        ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            DriveTheDream(agent, **{"starts": starts, **options})
+
+
+def test_a_model_of_another_shape_or_with_nan_is_refused(agent: Agent, starts: Starts) -> None:
+    """What a reader may hand over by mistake, each named in the message."""
+    small = seeded(0, lambda: MDNRNN(MemoryConfig(latent=8, hidden=16)))
+    narrow = seeded(0, lambda: VAE(VisionConfig(latent=8)))
+    broken = seeded(0, MDNRNN)
+    with torch.no_grad():
+        broken.lstm.weight_hh_l0[3, 4] = float("nan")
+    nowhere = starts._replace(z=torch.full_like(starts.z, float("inf")))
+    for world, begin, message in (
+        ((narrow, agent.memory), starts, "V has codes of 8 numbers, M of 32"),
+        ((narrow, small), starts, r"starts need z \(3, 8\) of float32, got \(3, 32\)"),
+        (replace(agent, vision=narrow, memory=small), starts, "starts need z"),
+        ((agent.vision, broken), starts, "memory.lstm.weight_hh_l0 holds NaN or infinity"),
+        (agent, nowhere, "starts.z holds NaN or infinity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            DriveTheDream(world, starts=begin)
+
+
+def test_what_is_set_later_is_checked_too(widget: DriveTheDream, agent: Agent) -> None:
+    for name, value in (("temperature", 0.05), ("driver", "you"), ("start", 3), ("start", -1)):
+        before = getattr(widget, name)
+        with pytest.raises(traitlets.TraitError, match=f"{name} must be"):
+            setattr(widget, name, value)
+        assert getattr(widget, name) == before
+    alone = DriveTheDream((agent.vision, agent.memory), starts=first_start(widget))
+    with pytest.raises(traitlets.TraitError, match="'C' if there is one; got 'C'"):
+        alone.driver = "C"
 
 
 def test_the_driver_is_c_where_there_is_one(agent: Agent, starts: Starts) -> None:
@@ -282,10 +325,103 @@ def test_the_dream_ends_when_m_says_so(shown: Opened, agent: Agent, starts: Star
         assert it.count("decisions") == 1
 
 
-def test_python_may_set_the_temperature(shown: Opened, widget: DriveTheDream) -> None:
+def test_python_may_set_the_temperature_the_start_and_the_driver(
+    shown: Opened, widget: DriveTheDream
+) -> None:
     with shown(widget) as it:
         it.page.evaluate("model.set('temperature', 0.3)")
         assert it.page.get_by_label("Temperature").input_value() == "0.3"
+        before = picture(it.page)
+        it.page.evaluate("model.set('start', 2)")
+        assert status(it.page).startswith("Start 3 of 3. C will drive.")
+        assert picture(it.page) != before
+        it.page.evaluate("model.set('driver', 'reader')")
+        assert status(it.page) == "You drive."
+        press(it.page, "Another start")
+        assert it.saved("start") == 0
+
+
+def test_every_button_and_slider_by_keyboard(shown: Opened, widget: DriveTheDream) -> None:
+    with shown(widget) as it:
+        page, order = it.page, []
+        page.get_by_role("link", name="above").focus()
+
+        def shown_now() -> tuple[Any, ...]:
+            return it.saved("decisions"), it.saved("start"), it.saved("driver")
+
+        while focused(page) != "below" and len(order) < 60:
+            page.keyboard.press("Tab")
+            kind = page.evaluate("document.activeElement.type")
+            name = page.evaluate(NAMED) if kind == "range" else focused(page)
+            order.append(name)
+            if name == "One step":
+                page.keyboard.press(" ")
+                assert shown_now() == (1, 0, "C")
+            elif name == "C drives":
+                page.keyboard.press(" ")
+                assert shown_now() == (1, 0, "reader")
+            elif name == "Restart":
+                page.keyboard.press("Enter")
+                assert shown_now() == (0, 0, "reader")
+            elif name == "Another start":
+                page.keyboard.press("Enter")
+                assert shown_now() == (0, 1, "reader")
+            elif name == "Temperature":
+                page.keyboard.press("Home")
+                assert it.saved("temperature") == pytest.approx(0.1)
+            elif name == "Speed":
+                page.keyboard.press("End")
+                assert page.evaluate("document.activeElement.ariaValueText") == "2.00 ×"
+            elif name == "The 32 numbers of z":
+                page.keyboard.press("Enter")
+            elif name == "z0":
+                before = picture(page)
+                page.keyboard.press("End")
+                assert picture(page) != before
+        assert order == [
+            "Start", "One step", "C drives", "◀", "▲", "▼", "▶", "Restart", "Another start",
+            "Temperature", "Speed", "The 32 numbers of z", *[f"z{i}" for i in range(32)], "below",
+        ]  # fmt: skip
+
+
+def test_every_key_drives(shown: Opened, widget: DriveTheDream) -> None:
+    with shown(widget) as it:
+        press(it.page, "Start")
+        for keys, name, sign in (
+            (("ArrowLeft", "a"), "Steering", "< 0"),
+            (("ArrowRight", "d"), "Steering", "> 0"),
+            (("ArrowUp", "w"), "Gas", "> 0"),
+            (("ArrowDown", "S"), "Brake", "> 0"),
+        ):
+            for key in keys:
+                it.page.keyboard.down(key)
+                it.wait(f"{control(name)} {sign}")
+                it.page.keyboard.up(key)
+                it.wait(f"{control(name)} === 0")
+
+
+def test_every_pedal_by_mouse_and_the_picture_by_a_click(
+    shown: Opened, widget: DriveTheDream
+) -> None:
+    with shown(widget) as it:
+        page, screen = it.page, it.page.locator(".wm-screen")
+        screen.click()
+        it.wait("demo.dataset.running === 'true'")
+        for pedal, name, sign in (
+            ("Steer left", "Steering", "< 0"), ("Gas", "Gas", "> 0"),
+            ("Brake", "Brake", "> 0"), ("Steer right", "Steering", "> 0"),
+        ):  # fmt: skip
+            page.get_by_role("button", name=pedal, exact=True).hover()
+            page.mouse.down()
+            it.wait(f"{control(name)} {sign}")
+            page.mouse.up()
+            it.wait(f"{control(name)} === 0")
+        screen.click()
+        it.wait("demo.dataset.running === 'false'")
+        speed = page.get_by_label("Speed")
+        box = speed.bounding_box()
+        page.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)
+        assert speed.input_value() == "0.25"
 
 
 def test_a_latent_moved_by_hand_changes_the_picture(shown: Opened, widget: DriveTheDream) -> None:
@@ -347,12 +483,14 @@ def test_it_is_no_wider_than_the_screen(shown: Opened, widget: DriveTheDream, wi
 def test_weights_that_cannot_be_read_become_a_message(
     shown: Opened, agent: Agent, starts: Starts
 ) -> None:
-    cut, other = (DriveTheDream(agent, starts=starts) for _ in range(2))
+    cut, other, nan = (DriveTheDream(agent, starts=starts) for _ in range(3))
     cut.weights = cut.weights[:5000]
     other.weights = other.weights.replace(b'"latent": 32', b'"latent": 31')
+    nan.weights = nan.weights[:-4] + np.float32(np.nan).tobytes()
     for widget, message in (
         (cut, "“Drive the dream” cannot start: the weights were cut short."),
         (other, "has shape 512,32, expected 512,31."),
+        (nan, "starts.cell holds NaN or infinity."),
     ):
         with shown(widget) as it:
             assert message in it.page.get_by_role("alert").inner_text()

@@ -29,6 +29,8 @@ def test_codes_that_are_none_are_refused(agent: Agent) -> None:
             LatentSliders(agent.vision, codes)
     with pytest.raises(ValueError, match="codes holds NaN or infinity"):
         LatentSliders(agent.vision, np.full((1, 32), np.nan))
+    with pytest.raises(TypeError, match="vision must be a VAE, got Agent"):
+        LatentSliders(agent)  # type: ignore[arg-type]
     widget = LatentSliders(agent.vision)
     for code in ([0.0] * 31, [np.inf] * 32):
         with pytest.raises(traitlets.TraitError, match="a code is 32 finite numbers"):
@@ -58,6 +60,36 @@ def test_the_picture_is_what_v_paints(shown: Opened, agent: Agent, starts: Start
         it.page.evaluate("model.set('code', Array.from({ length: 32 }, () => 0.5))")
         assert np.abs(pixels(it) - vision.decode(np.full(32, 0.5)).astype(int)).max() <= 1
         assert it.page.get_by_label("z31", exact=True).input_value() == "0.5"
+
+
+def test_a_keyboard_alone_does_everything_and_leaves(shown: Opened, agent: Agent) -> None:
+    codes = np.random.default_rng(0).normal(size=(2, 32)).astype(np.float32)
+    with shown(LatentSliders(agent.vision, codes)) as it:
+        page, order = it.page, []
+        page.get_by_role("link", name="above").focus()
+        while not order or (order[-1] != "below" and len(order) < 60):
+            page.keyboard.press("Tab")
+            order.append(page.evaluate(
+                "document.activeElement.labels?.[0]?.textContent"
+                " ?? document.activeElement.textContent"
+            ))  # fmt: skip
+            if order[-1] == "Next real picture":
+                page.keyboard.press("Enter")
+                page.keyboard.press(" ")
+                assert it.saved("code") == pytest.approx(codes[1].tolist())
+            elif order[-1] == "All at 0":
+                page.keyboard.press(" ")
+                assert it.saved("code") == [0.0] * 32
+        sliders = [f"z{i}" for i in range(32)]
+        assert order == ["Next real picture", "All at 0", *sliders, "below"]
+
+
+def test_weights_that_cannot_be_read_become_a_message(shown: Opened, agent: Agent) -> None:
+    widget = LatentSliders(agent.vision, np.zeros((1, 32), np.float32))
+    widget.weights = widget.weights[:-4] + np.float32(np.nan).tobytes()
+    with shown(widget) as it:
+        text = it.page.get_by_role("alert").inner_text()
+    assert text == "“The numbers of z” cannot start: codes holds NaN or infinity."
 
 
 def test_arrow_keys_move_a_slider(shown: Opened, agent: Agent) -> None:

@@ -2,19 +2,17 @@
 
 import { ACTIONS, MOVES } from "./dyna.js";
 import { gridPicture, letter, marker, middle, way } from "./grid.js";
-import { make, shape } from "./page.js";
+import { make, newId, shape } from "./page.js";
 
 const HALF = 20; // units of half a cell
 const TURNS = [0, 180, 270, 90]; // degrees from up, of each action
 const OFTEN = [1, 2, 4, 10]; // times tried, from which on a triangle is darker
 
-let pictures = 0;
-
 // {element, key, redraw, say, place, ways, dots}. In each cell stand a triangle for each action,
 // coloured by how often it was tried and crossed out where it is wrong by now; a bar where it led
 // back; and in the middle the value of the cell, with the best action.
 export function beliefGrid(maze) {
-  const hatch = `wm-hatch-${++pictures}`;
+  const hatch = newId("hatch");
   const layers = ["dreams", "path", "dots"].map((name) => shape("g", { class: `wm-${name}` }));
   const [ways, plan, dots] = layers;
   const marks = shape("g");

@@ -78,13 +78,13 @@ function build(root, model) {
   const run = button("Start", () => (clock.running ? pause() : start()), { "data-main": true });
   const step = button("One step", () => {
     if (clock.running) pause();
-    if (ended) reset(model.get("start"), seedNow);
+    if (ended) reset(startNow, seedNow);
     decide();
     if (!ended) rested("Paused");
   });
-  const again = button("Restart", () => reset(model.get("start"), seedNow));
+  const again = button("Restart", () => reset(startNow, seedNow));
   const other = button("Another start", () =>
-    reset((model.get("start") + 1) % starts.length, (seedNow + 1) >>> 0));
+    reset((startNow + 1) % starts.length, (seedNow + 1) >>> 0));
   const auto = button("C drives", () => hand(!byC()), { "aria-pressed": "false" });
   const pedals = Object.entries(PEDALS).map(([name, pedal]) => pedalButton(name, pedal));
   const panel = latentPanel(header.memory.latent, (i, value) => {
@@ -129,10 +129,11 @@ function build(root, model) {
         line.canvas)),
     latents);
 
+  let startNow = model.get("start");
   let seedNow = model.get("seed");
   const clock = new Clock(root, tick, () => rested("Paused, out of sight,"));
   hand(driver !== null && model.get("driver") === "C", false);
-  reset(model.get("start"), seedNow);
+  reset(startNow, seedNow);
 
   function byC() {
     return auto.getAttribute("aria-pressed") === "true";
@@ -154,7 +155,7 @@ function build(root, model) {
 
   function reset(row, seed) {
     clock.stop();
-    seedNow = seed;
+    [startNow, seedNow] = [row, seed];
     dream = new Dream(memory, starts[row], new Random(seed));
     before = dream.z.slice();
     action = new Float32Array(CONTROLS.length);
@@ -181,7 +182,7 @@ function build(root, model) {
   }
 
   function start() {
-    if (ended) reset(model.get("start"), seedNow);
+    if (ended) reset(startNow, seedNow);
     run.textContent = "Pause";
     root.dataset.running = "true";
     say(byC() ? "C drives. A driving key or a pedal takes the wheel." : "You drive.");
@@ -322,15 +323,19 @@ function build(root, model) {
     if (!root.contains(event.relatedTarget)) wheel.down.clear();
   });
   latents.addEventListener("toggle", () => panel.show(dream.z));
-  const fromPython = () => {
-    temperature = model.get("temperature");
-    heat.set(temperature);
-  };
-  model.on("change:temperature", fromPython);
+  const listeners = Object.entries({
+    temperature: () => {
+      temperature = model.get("temperature");
+      heat.set(temperature);
+    },
+    driver: () => (model.get("driver") === "C") !== byC() && hand(!byC()),
+    start: () => model.get("start") !== startNow && reset(model.get("start"), seedNow),
+  }).map(([name, listener]) => [`change:${name}`, listener]);
+  for (const [name, listener] of listeners) model.on(name, listener);
 
   return () => {
     clock.remove();
-    model.off("change:temperature", fromPython);
+    for (const [name, listener] of listeners) model.off(name, listener);
   };
 }
 

@@ -7,7 +7,8 @@ by itself, so the page needs no kernel; beside a kernel the widget can be handed
 from __future__ import annotations
 
 import math
-from typing import Literal
+import numbers
+from typing import Any, Literal
 
 import anywidget
 import traitlets
@@ -17,32 +18,32 @@ from wmlib.controller import LinearController
 from wmlib.demos.assets import script, style
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models
 from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, check_temperature
+from wmlib.memory import MDNRNN
 from wmlib.vision import VAE
 
 CONTROLS = 3  # steering, gas, brake
-HOTTEST = 2.0  # temperature at the end of the slider
+COLDEST, HOTTEST = 0.1, 2.0  # temperatures at the ends of the slider
 
 
 class DriveTheDream(anywidget.AnyWidget):
     """V and M as a car to drive in the page, by the reader or by C.
 
     What the reader did can be read from Python: `driver` ("reader" or "C"), `temperature`, `start`
-    (row of the start in use), and as of the last pause `decisions` and `imagined_return`.
-    `temperature` may be set, too.
+    (row of the start in use), and as of the last pause `decisions` and `imagined_return`. The first
+    three may be set, too; another `start` begins another dream.
 
     Args:
         world: an agent, or the pair (V, M) of a world without a C.
         starts: 1 to 64 moments from which to dream, see `wmlib.dream.warm_up`.
         driver: who has the wheel at first: "C", which the reader can take over from at any time, or
             "reader". By default C, if there is one.
-        temperature: of the dream at first, in (0, 2].
+        temperature: of the dream at first, in [0.1, 2].
         seed: of the noise, in [0, 2**32); the same seed, start and actions give the same dream.
         seconds_per_decision: > 0; three frames of CarRacing are 0.06 s.
         config: how the weights are rounded.
 
     Raises:
-        TypeError: `world` is something else.
+        TypeError: `world` or `starts` is something else, or a number is none.
         ValueError: the parts do not fit together or do not drive a car, a weight is NaN or
             infinite, or a number is out of range.
     """
@@ -71,29 +72,54 @@ class DriveTheDream(anywidget.AnyWidget):
         config: WeightsConfig | None = None,
     ) -> None:
         vision, memory, controller = parts(world)
+        if not isinstance(starts, Starts):
+            raise TypeError(f"starts must be Starts, see wmlib.dream.warm_up; got {starts!r:.80}")
         check_models(vision, memory, controller, starts)
         if memory.config.actions != CONTROLS:
             raise ValueError(
                 f"a car has steering, gas and brake; this M reads {memory.config.actions} actions"
             )
-        if driver is None:
-            driver = "reader" if controller is None else "C"
-        if driver not in ("reader", "C") or (driver == "C" and controller is None):
-            raise ValueError(f"driver must be 'reader', or 'C' if there is one; got {driver!r}")
-        check_temperature(temperature)
-        if temperature > HOTTEST:
-            raise ValueError(f"temperature must be at most {HOTTEST}, got {temperature}")
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be in [0, 2**32), got {seed}")
+        self._drivers = ("reader",) if controller is None else ("reader", "C")
+        self._starts = len(starts.z)
+        first: str = self._drivers[-1] if driver is None else driver
+        self._check("driver", first)
+        self._check("temperature", temperature)
+        check_number("seed", seed, 0, 2**32 - 1)
         if not 0 < seconds_per_decision < math.inf:
             raise ValueError(f"seconds_per_decision must be above 0, got {seconds_per_decision}")
         super().__init__(
             weights=pack_models(vision, memory, controller, starts, config),
-            driver=driver,
+            driver=first,
             temperature=temperature,
             seed=seed,
             seconds_per_decision=seconds_per_decision,
         )
+
+    def _check(self, name: str, value: Any) -> None:
+        if name == "temperature":
+            check_number(name, value, COLDEST, HOTTEST, whole=False)
+        elif name == "start":
+            check_number(name, value, 0, self._starts - 1)
+        elif value not in self._drivers:
+            raise ValueError(f"driver must be 'reader', or 'C' if there is one; got {value!r}")
+
+    @traitlets.validate("driver", "temperature", "start")
+    def _check_setting(self, proposal: Any) -> Any:
+        try:
+            self._check(proposal["trait"].name, proposal["value"])
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
+        return proposal["value"]
+
+
+def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = True) -> None:
+    """Refuse, by name, what is no number, not a whole one, or not in [low, high]."""
+    kind = numbers.Integral if whole else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a {'whole ' * whole}number, got {value!r:.80}")
+    if not low <= float(value) <= high:
+        limits = f"at least {low}" if high == math.inf else f"in {low} to {high}"
+        raise ValueError(f"{name} must be {limits}, got {value}")
 
 
 def parts(world: Agent | tuple[VAE, MDNRNN]) -> tuple[VAE, MDNRNN, LinearController | None]:

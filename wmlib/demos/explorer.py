@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch import Tensor
 from wmlib.agents.world_models import Agent
 from wmlib.data import Episode
 from wmlib.demos.assets import script, style
-from wmlib.demos.drive import HOTTEST, parts
+from wmlib.demos.drive import COLDEST, HOTTEST, check_number, parts
 from wmlib.demos.quality import Baselines, Forecasts, better_until, follow, squared_errors
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.dream import Starts, followed, warm_up
@@ -39,7 +38,6 @@ MOST_DREAMS = 8
 MOST_STARTS = 8
 MOST_DECISIONS = 100  # at the end of the horizon's slider
 FEWEST_DECISIONS = 10  # that must follow the warm-up
-COLDEST = 0.1  # temperature at the left end of the slider
 SEEDS = 2**32 // MOST_DREAMS
 COLUMNS = 20  # frames in a row of the sheet that a page carries
 
@@ -234,16 +232,6 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from error
         return proposal["value"]
-
-
-def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = True) -> None:
-    """Refuse, by name, what is no number, not a whole one, or not in [low, high]."""
-    kind = numbers.Integral if whole else numbers.Real
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a {'whole ' * whole}number, got {value!r:.80}")
-    if not low <= float(value) <= high:
-        limits = f"at least {low}" if high == math.inf else f"in {low} to {high}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
 
 
 def _checked(episode: Episode | Sequence[Episode], warm: int) -> list[Episode]:

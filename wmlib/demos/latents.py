@@ -30,6 +30,7 @@ class LatentSliders(anywidget.AnyWidget):
         config: how the weights are rounded.
 
     Raises:
+        TypeError: `vision` is no V.
         ValueError: the codes have another shape, are too many or not finite, or a weight is NaN or
             infinite.
     """
@@ -43,6 +44,8 @@ class LatentSliders(anywidget.AnyWidget):
     def __init__(
         self, vision: VAE, codes: np.ndarray | None = None, *, config: WeightsConfig | None = None
     ) -> None:
+        if not isinstance(vision, VAE):
+            raise TypeError(f"vision must be a VAE, got {vision!r:.80}")
         latent = vision.config.latent
         given = np.zeros((0, latent)) if codes is None else np.asarray(codes, np.float32)  # (N, Z)
         if given.ndim != 2 or given.shape[1] != latent or len(given) > MOST_CODES:

@@ -23,12 +23,14 @@ export function shape(tag, attributes = {}, ...children) {
 export const button = (text, onclick, attributes = {}) =>
   make("button", { type: "button", class: "wm-button", onclick, ...attributes }, text);
 
-let labels = 0;
+// A name for an element that no other has. Drawn at random, because each widget loads this text anew:
+// a count would begin again in each, and a page may hold several.
+export const newId = (word) => `wm-${word}-${Math.random().toString(36).slice(2)}`;
 
 // A labelled slider that says its value in words: {element, input, set}. (The number beside it is no
 // <output>: that is a live region, which a screen reader would read out whenever it changes.)
 export function slider(text, { min, max, step, value, say = String, oninput }) {
-  const id = `wm-slider-${++labels}`;
+  const id = newId("slider");
   const shown = make("span", { class: "wm-value", "aria-hidden": "true" });
   const input = make("input", { type: "range", id, min, max, step });
   const show = () => {
