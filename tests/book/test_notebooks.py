@@ -101,7 +101,9 @@ def drift(cell: Cell, root: Path = ROOT) -> list[str]:
 
 def test_contents_list_every_chapter() -> None:
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    listed = {entry["file"] for part in contents["parts"] for entry in part["chapters"]}
+    chapters = [entry for part in contents["parts"] for entry in part["chapters"]]
+    pages = [page for chapter in chapters for page in (chapter, *chapter.get("sections", []))]
+    listed = {page["file"] for page in pages}
     files = {f"book/{path.stem}" for path in (ROOT / "book").iterdir() if path.suffix in PAGES}
     assert listed | {contents["root"]} == files
 

@@ -17,6 +17,7 @@ WHERE = {
     "book/index.html": ["Drive the dream"],
     "book/02-vision.html": ["The numbers of z"],
     "book/05-dreaming.html": ["Drive the dream", "World Model Playground"],
+    "book/06-reality.html": ["Dream Quality Explorer"],
 }
 
 # What Tab should reach in a demo, in that order; a demo's own lists are unfolded before.
