@@ -1,8 +1,9 @@
 """Sphinx extension: take back what the theme and docutils say wrongly to a screen reader.
 
-axe-core calls three things in every built page serious or critical. The search field's button is
+axe-core calls four things in every built page serious or critical. The search field's button is
 called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
-button that has a name of its own; and a bibliography is called a list, whose entries are no items.
+button that has a name of its own; a bibliography is called a list, whose entries are no items;
+and what unfolds the pages of a chapter has no name.
 And what scrolls, because it is too wide for its place, must be reached by keyboard: an equation, or
 on a small screen a table.
 """
@@ -17,6 +18,10 @@ CHANGES = (
     (re.compile(r'(<i class="theme-switch [^>]*?) title="[^"]*"'), r"\1"),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r'(<div class="citation" id="[^"]*") role="doc-biblioentry"'), r"\1"),
+    (
+        re.compile(r'<summary>(<span class="toctree-toggle")'),
+        r'<summary aria-label="Pages of this chapter">\1',
+    ),
 )
 
 SCROLLING = """
@@ -35,7 +40,7 @@ addEventListener("load", () => {
 
 
 def correct(page: str) -> str:
-    """The page (HTML) with those four changes; a page that has them stays as it is."""
+    """The page (HTML) with those changes; a page that has them stays as it is."""
     for wrong, right in CHANGES:
         page = wrong.sub(right, page)
     return page
