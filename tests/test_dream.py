@@ -110,6 +110,28 @@ def test_dreams_equal_a_plain_loop_through_m(temperature: float, reward: str) ->
     assert torch.allclose(imagined.continues, 1 - ends, atol=1e-4)
 
 
+def test_a_price_is_paid_for_the_cost() -> None:
+    memory = model(replace(CONFIG, cost_weight=1.0))
+    c, starts = population(2), starting(4)
+    plain, dear = (Dream(memory, price=p).imagine(c, starts, 5, noise()) for p in (0.0, 4.0))
+    hidden = plain.features[1:, ..., CONFIG.latent :]  # (T, P, S, H)
+    cost = torch.sigmoid(memory.predict(hidden).cost)
+    assert torch.allclose(plain.costs, cost, atol=1e-5) and cost.std() > 0.01
+    assert torch.equal(plain.features, dear.features) and torch.equal(plain.costs, dear.costs)
+    assert torch.allclose(dear.rewards, plain.rewards - 4 * cost, atol=1e-4)
+    _, rewards, ends = plain_dream(memory, c, starts, 5, 1.0)
+    assert torch.allclose(plain.rewards, rewards, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(plain.continues, 1 - ends, atol=1e-4)
+    assert not Dream(model()).imagine(c, starts, 5, noise()).costs.any()
+    for given, price, message in (
+        (model(), 1.0, "a price of 1.0 needs an M that foresees a cost"),
+        (memory, -1.0, "price must be a number, at least 0, got -1.0"),
+        (memory, math.nan, "price must be a number, at least 0, got nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Dream(given, price=price)
+
+
 def test_large_logits_at_a_low_temperature_still_choose_the_largest() -> None:
     memory = model()
     with torch.no_grad():

@@ -47,6 +47,7 @@ def predictions(*lead: int) -> Prediction:
         log_sigma=0.5 * normal(*lead, 4, 3, seed=3) - 1,
         reward=torch.zeros(lead),
         end=torch.zeros(lead),
+        cost=torch.zeros(lead),
     )
 
 
@@ -147,7 +148,7 @@ def test_samples_have_the_moments_of_the_tempered_mixture(temperature: float) ->
 def test_components_are_drawn_for_each_latent_on_its_own() -> None:
     far = torch.tensor([-100.0, 100.0])[:, None].expand(2, 3)
     half = torch.full((2, 3), 0.5).log()
-    one = Prediction(half, far, torch.full((2, 3), -2.0), torch.zeros(()), torch.zeros(()))
+    one = Prediction(half, far, torch.full((2, 3), -2.0), *torch.zeros(3))
     many = Prediction(*(part.expand(4000, *part.shape) for part in one))
     signs = sample(many, generator=torch.Generator().manual_seed(0)).sign()
     assert signs.T.corrcoef().fill_diagonal_(0).abs().max() < 0.1
@@ -188,6 +189,32 @@ def test_the_loss_by_hand() -> None:
             assert torch.allclose(ours, theirs, atol=1e-5)
         total = code + config.reward_weight * scored + 0.5 * ended
         assert torch.allclose(loss.total, total, atol=1e-5)
+
+
+def test_a_cost_is_foreseen_by_an_m_that_has_a_head_for_it() -> None:
+    memory, without = model(replace(SMALL, cost_weight=0.25)), model()
+    window = normal(4, 5, 3), normal(4, 5, 2, seed=1), normal(4, 5, 3, seed=2), torch.ones(4, 5)
+    end, cost = torch.zeros(4, 5), torch.sigmoid(normal(4, 5, seed=5))
+    cost[0, :3] = torch.nan
+    loss = memory.loss(*window, end, cost)
+    chance = torch.sigmoid(memory.predict(memory(*window[:2])[0]).cost)  # (4, 5)
+    known = ~cost.isnan()
+    expected = -(cost * chance.log() + (1 - cost) * (1 - chance).log())[known].mean()
+    assert torch.allclose(loss.cost, expected, atol=1e-5)
+    parts = loss.code + SMALL.reward_weight * loss.reward + SMALL.end_weight * loss.end
+    assert torch.allclose(loss.total, parts + 0.25 * loss.cost, atol=1e-5)
+    loss.total.backward()
+    assert memory.cost is not None and memory.cost.weight.grad.any()
+    # one without a head says that nothing costs anything
+    assert not torch.sigmoid(without.predict(normal(7, 8)).cost).any()
+    assert without.loss(*window, end).cost == 0
+    assert without.state_dict().keys() == {
+        name for name in memory.state_dict() if not name.startswith("cost.")
+    }
+    with pytest.raises(ValueError, match="learns to foresee a cost, and none is given"):
+        memory.loss(*window, end)
+    with pytest.raises(ValueError, match="cost_weight must be a number, at least 0, got -1"):
+        replace(SMALL, cost_weight=-1.0)
 
 
 def test_expected_rewards_are_in_the_environments_units() -> None:
@@ -264,6 +291,11 @@ def test_codes_keep_what_belongs_together() -> None:
         assert np.array_equal(codes.rewards[rows], one.rewards)
         ends = codes.ends[first : first + len(one) + 1]
         assert ends.tolist() == [0] * (len(one) - 1) + [float(one.terminated), 0]
+    assert np.isnan(codes.costs).all()
+    told = Codes.of(episodes, identity, lambda seen: np.abs(seen[:, 0]))
+    for first, one in zip(told.first, episodes, strict=True):  # of what came after each action
+        costs = told.costs[first : first + len(one) + 1]
+        assert np.array_equal(costs[:-1], np.abs(one.observations[1:, 0])) and np.isnan(costs[-1])
 
 
 def test_windows_never_cross_an_episode() -> None:
@@ -281,7 +313,8 @@ def test_codes_merge() -> None:
     a, b = Codes.of([episode(4, 0)], identity), Codes.of([episode(6, 1), episode(2, 2)], identity)
     both = Codes.of([episode(4, 0), episode(6, 1), episode(2, 2)], identity)
     for name in Codes.__dataclass_fields__:
-        assert np.array_equal(getattr(a.merged(b), name), getattr(both, name))
+        merged = getattr(a.merged(b), name)
+        assert np.array_equal(merged, getattr(both, name), equal_nan=True)
 
 
 def test_codes_refuse_what_m_cannot_read() -> None:
@@ -298,7 +331,9 @@ def test_codes_refuse_what_m_cannot_read() -> None:
 
 
 def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
-    codes = Codes.of([episode(12)], lambda o: (o, np.full_like(o, -100.0)))  # no noise in z
+    codes = Codes.of(
+        [episode(12)], lambda o: (o, np.full_like(o, -100.0)), lambda o: o[:, 0]
+    )  # no noise in z
     seen = {}
 
     class Spy(MDNRNN):
@@ -307,7 +342,7 @@ def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
             return super().loss(*window)
 
     batch_loss(Spy(SMALL), codes, np.random.default_rng(0))
-    z, action, target, reward, end = seen["window"]
+    z, action, target, reward, end, cost = seen["window"]
     assert z.shape == target.shape == (16, 5, 3)
     assert torch.equal(z[:, 1:], target[:, :-1])
     for b in range(16):
@@ -315,6 +350,7 @@ def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
         assert np.array_equal(action[b], codes.actions[row : row + 5])
         assert np.array_equal(reward[b], codes.rewards[row : row + 5])
         assert np.array_equal(end[b], codes.ends[row : row + 5])
+        assert np.array_equal(cost[b], codes.costs[row : row + 5])
 
 
 # Learning

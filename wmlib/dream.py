@@ -119,6 +119,8 @@ class Moment(NamedTuple):
     """(N,) in the environment's units"""
     ends: Tensor
     """(N,) probability that this step ended the episode"""
+    cost: Tensor
+    """(N,) the cost of this step, which the reward has already paid for at the dream's price"""
 
 
 class Imagined(NamedTuple):
@@ -130,6 +132,8 @@ class Imagined(NamedTuple):
     """(T, P, S)"""
     continues: Tensor
     """(T, P, S) probability that the episode goes on after the step"""
+    costs: Tensor
+    """(T, P, S)"""
 
 
 class Dream:
@@ -140,12 +144,20 @@ class Dream:
         temperature: > 0; weights of the components softmax(log pi / temperature), their sigmas
             times sqrt(temperature) (Ha & Schmidhuber 2018).
         pace: see `most_paid`.
+        price: what a cost of 1 takes away, in the environment's rewards; see `check_price`.
     """
 
-    def __init__(self, memory: MDNRNN, temperature: float = 1.0, pace: float | None = None) -> None:
+    def __init__(
+        self,
+        memory: MDNRNN,
+        temperature: float = 1.0,
+        pace: float | None = None,
+        price: float = 0.0,
+    ) -> None:
         check_temperature(temperature)
+        check_price(memory, price)
         self.most = most_paid(memory.config, pace)
-        self.memory, self.temperature = memory, temperature
+        self.memory, self.temperature, self.price = memory, temperature, price
         cfg = memory.config
         self.sizes = cfg.latent, cfg.hidden, cfg.actions, cfg.mixtures
         with torch.no_grad():
@@ -157,21 +169,23 @@ class Dream:
             # tanh(x) = 2 sigmoid(2 x) - 1: with g doubled here, one sigmoid serves all four gates.
             self.gates = torch.cat([gates[i], gates[f], gates[o], 2 * gates[g]]).T.contiguous()
             self.gates_bias = torch.cat([bias[i], bias[f], bias[o], 2 * bias[g]])
-            heads = (memory.mixture, memory.reward, memory.end)
-            weight = torch.cat([head.weight for head in heads])  # (3 K Z + 2, H)
+            heads = [memory.mixture, memory.reward, memory.end]
+            if memory.cost is not None:
+                heads.append(memory.cost)
+            weight = torch.cat([head.weight for head in heads])  # (3 K Z + 2 or 3, H)
             head_bias = torch.cat([head.bias for head in heads])
             logits = cfg.mixtures * cfg.latent
             scale = torch.ones_like(head_bias)
             scale[:logits] /= temperature
-            self.heads = (weight * scale[:, None]).T.contiguous()  # (H, 3 K Z + 2)
+            self.heads = (weight * scale[:, None]).T.contiguous()  # (H, 3 K Z + 2 or 3)
             self.heads_bias = head_bias * scale
 
     def flops_per_step(self) -> int:
         """Floating-point operations of the matrix products in one dreamed step of one row."""
-        latent, hidden, actions, mixtures = self.sizes
+        latent, hidden, actions, _ = self.sizes
         inputs = latent + hidden + actions
         return 2 * (
-            inputs * 4 * hidden + hidden * (3 * mixtures * latent + 2) + (latent + hidden) * actions
+            inputs * 4 * hidden + hidden * self.heads.shape[1] + (latent + hidden) * actions
         )
 
     @torch.no_grad()
@@ -190,7 +204,8 @@ class Dream:
         now[..., :latent] = starts.z
         now[..., latent : latent + hidden] = starts.hidden
         cell = starts.cell.repeat(p, 1)  # (N, H)
-        gates, out = torch.empty(n, 4 * hidden), torch.empty(n, 3 * kz + 2)
+        gates, out = torch.empty(n, 4 * hidden), torch.empty(n, self.heads.shape[1])
+        nothing = torch.zeros(n)
         squeezed = torch.empty(n, hidden)
         root = math.sqrt(self.temperature)
         for _ in range(horizon):
@@ -200,12 +215,15 @@ class Dream:
             cell.mul_(f).addcmul_(i, g.mul_(2).sub_(1))
             h = then.view(n, -1)[:, latent : latent + hidden]  # (N, H)
             torch.mul(o, torch.tanh(cell, out=squeezed), out=h)
-            torch.addmm(self.heads_bias, h, self.heads, out=out)  # (N, 3 K Z + 2)
-            reward, end = out[:, -2], out[:, -1]
+            torch.addmm(self.heads_bias, h, self.heads, out=out)  # (N, 3 K Z + 2 or 3)
+            reward, end, *more = out[:, 3 * kz :].unbind(1)
+            cost = torch.sigmoid(more[0]) if more else nothing
             if cfg.reward == "poisson":
                 reward = reward.clamp(max=5.0).exp()
             reward = paid(cfg.reward_offset + cfg.reward_scale * reward, self.most)
-            yield Moment(now.view(n, -1)[:, : latent + hidden], reward, torch.sigmoid(end))
+            if self.price:
+                reward = reward - self.price * cost
+            yield Moment(now.view(n, -1)[:, : latent + hidden], reward, torch.sigmoid(end), cost)
             logits = out[:, :kz].unflatten(1, (mixtures, latent))  # (N, K, Z)
             weight = logits.sub_(logits.amax(1, keepdim=True)).exp_()
             for k in range(1, mixtures):
@@ -213,15 +231,14 @@ class Dream:
             uniform = torch.rand(s, latent, generator=generator)
             level = (weight[:, -1].view(p, s, latent) * uniform).view(n, 1, latent)
             chosen = (weight[:, :-1] < level).sum(1, keepdim=True)  # (N, 1, Z)
-            normals = out[:, kz:-2].unflatten(1, (2, mixtures, latent))  # (N, 2, K, Z)
+            normals = out[:, kz : 3 * kz].unflatten(1, (2, mixtures, latent))  # (N, 2, K, Z)
             mean, log_sigma = normals.unbind(1)
             sigma = log_sigma.gather(1, chosen).clamp_(*cfg.log_sigma_range).exp_().mul_(root)
             noise = torch.randn(s, latent, generator=generator)
             shape = (p, s, latent)
             then[..., :latent] = mean.gather(1, chosen).view(shape) + sigma.view(shape) * noise
             now, then = then, now
-        nothing = torch.zeros(n)
-        yield Moment(now.view(n, -1)[:, : latent + hidden], nothing, nothing)
+        yield Moment(now.view(n, -1)[:, : latent + hidden], nothing, nothing, nothing)
 
     def returns(
         self,
@@ -291,6 +308,7 @@ class Dream:
             torch.stack([m.features.unflatten(0, shape) for m in moments]),
             torch.stack([m.reward.unflatten(0, shape) for m in moments[:-1]]),
             torch.stack([1 - m.ends.unflatten(0, shape) for m in moments[:-1]]),
+            torch.stack([m.cost.unflatten(0, shape) for m in moments[:-1]]),
         )
 
 
@@ -314,6 +332,16 @@ def most_paid(config: MemoryConfig, pace: float | None) -> float:
     if not pace > 0:
         raise ValueError(f"pace must be above 0 or None, got {pace}")
     return config.reward_offset + config.reward_scale * pace
+
+
+def check_price(memory: MDNRNN, price: float) -> None:
+    """Refuse a price that is negative, or that M cannot charge because it foresees no cost."""
+    if not 0 <= price < math.inf:
+        raise ValueError(f"price must be a number, at least 0, got {price}")
+    if price and memory.cost is None:
+        raise ValueError(
+            f"a price of {price} needs an M that foresees a cost: MemoryConfig(cost_weight=1.0)"
+        )
 
 
 def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, horizon: int) -> None:

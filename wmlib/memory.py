@@ -2,8 +2,9 @@
 
 An LSTM reads the code and the action of each decision; from its hidden state a mixture density
 network (Bishop 1994) gives a mixture of K normals for every number of the next code (Ha &
-Schmidhuber 2018, A.2). Beside it stand two heads that the paper's CarRacing model lacks: one for
-the reward and one for the end of an episode, so that a dream can be scored.
+Schmidhuber 2018, A.2). Beside it stand heads that the paper's CarRacing model lacks: one for the
+reward and one for the end of an episode, so that a dream can be scored; and, if asked for, one for
+a cost: something in [0, 1] that a driver had better avoid, whatever the reward says of it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class MemoryConfig:
     """weight of the reward's loss against the code's loss, both in nats (ours)"""
     end_weight: float = 1.0
     """weight of the termination's loss (ours)"""
+    cost_weight: float = 0.0
+    """weight of the cost's loss; 0: M has no head for a cost (ours)"""
     learning_rate: float = 1e-3
     """Adam's (paper's code: 1e-3)"""
     clip: float = 1.0
@@ -71,6 +74,8 @@ class MemoryConfig:
         for name in ("reward_scale", "reward_weight", "end_weight", "learning_rate", "clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if not 0 <= self.cost_weight < math.inf:
+            raise ValueError(f"cost_weight must be a number, at least 0, got {self.cost_weight}")
         if not math.isfinite(self.reward_offset):
             raise ValueError(f"reward_offset must be a number, got {self.reward_offset}")
 
@@ -88,6 +93,8 @@ class Prediction(NamedTuple):
     """(...) output of the reward head: log rate ('poisson') or scaled reward ('normal')"""
     end: Tensor
     """(...) logit of termination"""
+    cost: Tensor
+    """(...) logit of the cost; -inf, so a cost of 0, if M has no head for it"""
 
 
 class State(NamedTuple):
@@ -109,6 +116,7 @@ class MDNRNN(nn.Module):
         self.mixture = nn.Linear(config.hidden, 3 * config.mixtures * config.latent)
         self.reward = nn.Linear(config.hidden, 1)
         self.end = nn.Linear(config.hidden, 1)
+        self.cost = nn.Linear(config.hidden, 1) if config.cost_weight else None
 
     @classmethod
     def load(cls, path: str | Path) -> MDNRNN:
@@ -157,12 +165,18 @@ class MDNRNN(nn.Module):
         cfg = self.config
         raw = self.mixture(hidden).unflatten(-1, (3, cfg.mixtures, cfg.latent))  # (..., 3, K, Z)
         logits, mean, log_sigma = raw.unbind(-3)  # each (..., K, Z)
+        reward = self.reward(hidden).squeeze(-1)  # (...)
         return Prediction(
             log_pi=F.log_softmax(logits, dim=-2),
             mean=mean,
             log_sigma=log_sigma.clamp(*cfg.log_sigma_range),
-            reward=self.reward(hidden).squeeze(-1),
+            reward=reward,
             end=self.end(hidden).squeeze(-1),
+            cost=(
+                torch.full_like(reward, -math.inf)
+                if self.cost is None
+                else self.cost(hidden).squeeze(-1)
+            ),
         )
 
     def expected_reward(self, prediction: Prediction) -> Tensor:
@@ -172,7 +186,13 @@ class MDNRNN(nn.Module):
         return cfg.reward_offset + cfg.reward_scale * value
 
     def loss(
-        self, z: Tensor, action: Tensor, target: Tensor, reward: Tensor, end: Tensor
+        self,
+        z: Tensor,
+        action: Tensor,
+        target: Tensor,
+        reward: Tensor,
+        end: Tensor,
+        cost: Tensor | None = None,
     ) -> MemoryLoss:
         """Mean losses over a window of decisions.
 
@@ -182,6 +202,10 @@ class MDNRNN(nn.Module):
             target: (B, T, Z) the codes one decision later.
             reward: (B, T) in the environment's units.
             end: (B, T) 1 where the decision ended the episode, NaN where nobody knows.
+            cost: (B, T) in [0, 1], NaN where nobody knows; for an M with a head for it.
+
+        Raises:
+            ValueError: M has a head for the cost, and no cost is given.
         """
         cfg = self.config
         prediction = self.predict(self(z, action)[0])
@@ -192,12 +216,15 @@ class MDNRNN(nn.Module):
             scored = (log_rate.exp() - events.clamp(min=0) * log_rate).mean()
         else:
             scored = 0.5 * (prediction.reward - events).square().mean()
-        known = ~end.isnan()  # (B, T)
-        ended = F.binary_cross_entropy_with_logits(
-            prediction.end, end.nan_to_num(), weight=known.float(), reduction="sum"
-        ) / known.sum().clamp(min=1)
+        ended = _cross_entropy(prediction.end, end)
         total = code + cfg.reward_weight * scored + cfg.end_weight * ended
-        return MemoryLoss(total, code, scored, ended)
+        charged = torch.zeros_like(code)
+        if self.cost is not None:
+            if cost is None:
+                raise ValueError("this M learns to foresee a cost, and none is given")
+            charged = _cross_entropy(prediction.cost, cost)
+            total = total + cfg.cost_weight * charged
+        return MemoryLoss(total, code, scored, ended, charged)
 
     def rollout(
         self,
@@ -237,6 +264,17 @@ class MemoryLoss(NamedTuple):
     """negative log-likelihood of the next code, for each latent number"""
     reward: Tensor
     end: Tensor
+    cost: Tensor
+    """0 if M has no head for it"""
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the targets that are known, not NaN; 0 if none is."""
+    known = ~target.isnan()
+    total = F.binary_cross_entropy_with_logits(
+        logits, target.nan_to_num(), weight=known.float(), reduction="sum"
+    )
+    return total / known.sum().clamp(min=1)
 
 
 def log_likelihood(prediction: Prediction, target: Tensor) -> Tensor:
@@ -289,6 +327,7 @@ class Codes:
         actions: (N, A) float32; the row of an episode's last observation is not used.
         rewards: (N,) float32, likewise; the reward that came after the action.
         ends: (N,) float32, 1 where the action ended the episode; NaN: not known.
+        costs: (N,) float32 in [0, 1], of the observation after the action; NaN: not known.
         lengths: (E,) decisions in each episode; it has one observation more.
     """
 
@@ -297,6 +336,7 @@ class Codes:
     actions: np.ndarray
     rewards: np.ndarray
     ends: np.ndarray
+    costs: np.ndarray
     lengths: np.ndarray
 
     @classmethod
@@ -304,8 +344,14 @@ class Codes:
         cls,
         episodes: Iterable[Episode],
         encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+        cost: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> Codes:
         """Encode episodes with `encode` (V's), keeping what M needs.
+
+        Args:
+            episodes: E of them, actions (T, A) float32.
+            encode: observations (T + 1, ...) to posterior means and log variances (T + 1, Z).
+            cost: observations (T, ...) to their costs (T,) in [0, 1]; by default nobody knows them.
 
         Raises:
             ValueError: there are no episodes, or their actions are not (T, A) float32.
@@ -320,21 +366,26 @@ class Codes:
                 )
             ends = np.zeros(len(episode) + 1, np.float32)
             ends[-2] = episode.terminated
+            seen = np.asarray(episode.observations)
+            costs = np.full(len(seen), np.nan, np.float32)
+            if cost is not None:
+                costs[:-1] = cost(seen[1:])
             columns.append(
                 (
-                    *encode(np.asarray(episode.observations)),
+                    *encode(seen),
                     np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
                     np.concatenate([episode.rewards, np.zeros_like(episode.rewards[:1])]),
                     ends,
+                    costs,
                 )
             )
             lengths.append(len(episode))
         if not columns:
             raise ValueError("there are no episodes to encode; collect some first")
-        mean, log_variance, actions, rewards, ended = map(
+        mean, log_variance, actions, rewards, ended, costs = map(
             np.concatenate, zip(*columns, strict=True)
         )
-        return cls(mean, log_variance, actions, rewards, ended, np.array(lengths))
+        return cls(mean, log_variance, actions, rewards, ended, costs, np.array(lengths))
 
     @property
     def first(self) -> np.ndarray:
@@ -372,7 +423,8 @@ def batch_loss(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> Memory
     mean, now = codes.mean[rows], rows[:, :-1]  # (B, T + 1, Z), (B, T)
     sigma = np.exp(0.5 * codes.log_variance[now])  # (B, T, Z)
     z = mean[:, :-1] + sigma * rng.standard_normal(sigma.shape, dtype=np.float32)
-    arrays = (z, codes.actions[now], mean[:, 1:], codes.rewards[now], codes.ends[now])
+    after = (column[now] for column in (codes.rewards, codes.ends, codes.costs))
+    arrays = (z, codes.actions[now], mean[:, 1:], *after)
     return memory.loss(*(torch.from_numpy(array).to(memory.device) for array in arrays))
 
 

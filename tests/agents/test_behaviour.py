@@ -46,7 +46,8 @@ def some_controller(shape: ControllerConfig = SHAPE) -> LinearController:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.3])
 def test_it_is_the_dream_that_evolution_dreams(temperature: float) -> None:
-    memory, c, starts = model(), some_controller(), moments(7)
+    memory = model(replace(MEMORY, cost_weight=1.0))
+    c, starts = some_controller(), moments(7)
     ours = imagine(memory, c, starts, 6, temperature=temperature, generator=noise())
     theirs = Dream(memory, temperature).imagine(c, starts, 6, noise())
     for a, b in zip(ours, theirs, strict=True):
@@ -107,7 +108,7 @@ def test_c_learns_to_earn_more_in_dreams_it_was_not_trained_on(
     memory = model(replace(MEMORY, reward="normal"))
     config = replace(CONFIG, updates=60, learning_rate=3e-2, bootstrap=bootstrap)
     learned = learn(memory, config, controller=shape)
-    assert [len(numbers) for numbers in learned.history.values()] == [60, 60]
+    assert [len(numbers) for numbers in learned.history.values()] == [60] * 3
     other = moments(500)
 
     def earns(c: LinearController) -> torch.Tensor:
@@ -120,6 +121,26 @@ def test_c_learns_to_earn_more_in_dreams_it_was_not_trained_on(
     assert all(p.requires_grad for p in memory.reward.parameters())
     again = learn(memory, config, controller=shape)
     assert torch.equal(learned.controller.parameters, again.controller.parameters)
+
+
+def test_c_avoids_what_has_a_price() -> None:
+    memory = model(replace(MEMORY, reward="normal", cost_weight=1.0))
+    assert memory.cost is not None
+    with torch.no_grad():
+        memory.cost.weight.mul_(10)
+
+    def found(price: float) -> tuple[float, float]:
+        config = replace(CONFIG, updates=80, learning_rate=3e-2, price=price)
+        history = learn(memory, config).history
+        return history["dream_return"][-1], history["dream_cost"][-1]
+
+    (rich, careless), (poor, careful) = found(0.0), found(20.0)
+    assert careful < careless - 0.01
+    assert poor < rich  # nothing is for nothing
+    with pytest.raises(ValueError, match=r"a price of 20.0 needs an M that foresees a cost"):
+        learn(model(), replace(CONFIG, price=20.0))
+    with pytest.raises(ValueError, match="price must be a number, at least 0, got -1"):
+        replace(CONFIG, price=-1.0)
 
 
 def test_c_keeps_to_the_pace() -> None:

@@ -19,7 +19,7 @@ from wmlib.agents.car_racing import (
     train_car_racing,
 )
 from wmlib.agents.run_log import Log
-from wmlib.agents.tiles import lost
+from wmlib.agents.tiles import grass
 from wmlib.agents.world_models import DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
@@ -29,7 +29,7 @@ from wmlib.vision import VisionConfig
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
-    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
+    behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, price=8.0),
     dream=DreamTrainingConfig(
         generations=3, population=4, starts=4, horizon=3, value=True, value_starts=4,
         value_updates=1,
@@ -155,9 +155,7 @@ def test_every_cycle_learns_from_all_that_was_driven(
     assert set(first) == {3} and set(second) == {3, 2} and set(third) == {3, 4}
 
 
-def test_m_foresees_being_lost_from_the_cars_own_driving(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_m_learns_what_is_grass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Codes] = []
     loss_of_m = car_racing.batch_loss
 
@@ -166,21 +164,21 @@ def test_m_foresees_being_lost_from_the_cars_own_driving(
         return loss_of_m(memory, codes, rng)
 
     monkeypatch.setattr(car_racing, "batch_loss", learn)
-    recipe = replace(TINY, lost=5, cycle_memory_steps=12)
-    train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
-    first, later = seen[: TINY.memory_steps], seen[TINY.memory_steps :]
-    assert all(np.array_equal(codes.ends, 0 * codes.ends) for codes in first)
-    random = [codes for codes in later if len(codes.lengths) == 3]
-    driven = [codes for codes in later if len(codes.lengths) in (2, 4)]
-    assert random and all(np.isnan(codes.ends).all() for codes in random)
-    for codes in driven:
-        assert np.array_equal(codes.ends, lost(codes, 5).ends) and codes.ends.any()
+    folder = tmp_path / "run"
+    train_car_racing(folder, seed=2, recipe=TINY, n_jobs=1, progress=False)
+    random = Replay.load(folder / "cycle-00" / "episodes")
+    assert any(len(codes.lengths) != len(random) for codes in seen)  # its own driving
+    for codes in seen:
+        assert (np.isnan(codes.costs).sum() == len(codes.lengths)) and np.nansum(codes.costs) > 0
+    first = np.concatenate([np.append(grass(e.observations[1:]), np.nan) for e in random])
+    assert np.array_equal(seen[0].costs, first, equal_nan=True)
+    assert MDNRNN.load(folder / "memory.safetensors").config.cost_weight == 1.0
+    log = Log(folder / "log.csv").rows
+    assert all(0 < row[name] < 1 for row in log for name in ("memory_cost", "dream_cost"))
 
-    folder = tmp_path / "never"
-    seen.clear()
-    recipe = replace(recipe, lost=0)
-    train_car_racing(folder, seed=2, recipe=recipe, n_jobs=1, progress=False)
-    assert not any(codes.ends.any() for codes in seen)
+    free = replace(TINY, cycles=0, behaviour=replace(TINY.behaviour, price=0.0))
+    agent = train_car_racing(tmp_path / "free", seed=2, recipe=free, n_jobs=1, progress=False)
+    assert agent.memory.cost is None
 
 
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
@@ -222,7 +220,7 @@ def test_parts_can_be_left_out(tmp_path: Path) -> None:
                if not torch.equal(tensor, last[part][name])}
         for part, before in first.items()
     }  # fmt: skip
-    assert changed == {"nothing": set(), "heads": {"mixture", "reward", "end"}}
+    assert changed == {"nothing": set(), "heads": {"mixture", "reward", "end", "cost"}}
     random = Replay.load(tmp_path / "random" / "cycle-01" / "episodes")
     env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
     first_one = random.episodes[0]
@@ -253,7 +251,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("lost", -1)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

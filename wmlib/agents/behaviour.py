@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.dream import Imagined, Starts, check_dream, most_paid, paid
+from wmlib.dream import Imagined, Starts, check_dream, check_price, most_paid, paid
 from wmlib.memory import MDNRNN, MemoryConfig, State, check_temperature, sample
 from wmlib.training import History, NotFiniteError, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
@@ -42,6 +42,9 @@ class BehaviourConfig:
     badly as fewer. None for no limit. A lap has a fixed number of tiles, a dream has no laps:
     without a limit, speed is worth more there than on the road (ours: one tile a decision finishes
     a lap in good time)"""
+    price: float = 0.0
+    """what a cost of 1 takes away from the pay of a decision, in the environment's rewards; for an
+    M that foresees a cost, see `wmlib.memory.MemoryConfig`"""
     noise: float = 0.1
     """standard deviation of white noise on C's outputs before they are squashed (ours)"""
     outlier: float = 3.0
@@ -59,8 +62,9 @@ class BehaviourConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         check_temperature(self.temperature)
-        if not 0 <= self.noise < math.inf:
-            raise ValueError(f"noise must be a number, at least 0, got {self.noise}")
+        for name in ("noise", "price"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number, at least 0, got {getattr(self, name)}")
         for name in ("outlier", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -91,7 +95,8 @@ def imagine(
         generator: of all noise.
 
     Returns:
-        features (T + 1, 1, S, Z + H), rewards (T, 1, S) and continues (T, 1, S).
+        features (T + 1, 1, S, Z + H); rewards, continues and costs (T, 1, S). Rewards are M's: no
+        limit to the pace, no price of the cost.
 
     Raises:
         ValueError: the parts do not fit together, or a number is out of range.
@@ -99,7 +104,8 @@ def imagine(
     check_dream(memory, controller, starts, horizon)
     inputs, actions = controller.config.features, len(controller.config.squash)
     z, state = starts.z, State(starts.hidden, starts.cell)
-    features, rewards, continues = [torch.cat([z, state.hidden], 1)], [], []  # (S, Z + H)
+    features = [torch.cat([z, state.hidden], 1)]  # (S, Z + H)
+    rewards, continues, costs = [], [], []
     for _ in range(horizon):
         shake = noise * torch.randn(1, len(z), actions, generator=generator) if noise else None
         action = controller.act(features[-1][None, :, :inputs], shake)[0]  # (S, A)
@@ -110,7 +116,8 @@ def imagine(
         features.append(torch.cat([z, state.hidden], 1))
         rewards.append(memory.expected_reward(prediction))  # (S,)
         continues.append(torch.sigmoid(-prediction.end))
-    parts = (torch.stack(part).unsqueeze(1) for part in (features, rewards, continues))
+        costs.append(torch.sigmoid(prediction.cost))
+    parts = (torch.stack(part).unsqueeze(1) for part in (features, rewards, continues, costs))
     return Imagined(*parts)
 
 
@@ -134,8 +141,8 @@ class Learned(NamedTuple):
     controller: LinearController
     value: ValueFunction
     history: History
-    """each update's `dream_return` (undiscounted, over the horizon, without a limit to the pace)
-    and `gradient`, its norm"""
+    """each update's `dream_return` (undiscounted, over the horizon, without a limit to the pace and
+    without a price), `dream_cost` (mean of a decision's) and `gradient`, its norm"""
 
 
 def train_behaviour(
@@ -173,13 +180,14 @@ def train_behaviour(
             f"the value reads {cfg.value.features} features, M has "
             f"{memory.config.latent + memory.config.hidden}"
         )
+    check_price(memory, cfg.price)
     parameters = torch.zeros(shape.parameters, requires_grad=True)
     value = seeded(seed, lambda: ValueFunction(cfg.value))
     of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
     of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
     most = most_paid(memory.config, cfg.pace)
     discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
-    history: History = {"dream_return": [], "gradient": []}
+    history: History = {"dream_return": [], "dream_cost": [], "gradient": []}
     learning = [p for p in memory.parameters() if p.requires_grad]
     for parameter in learning:  # no gradient for M: half the work
         parameter.requires_grad_(False)
@@ -197,9 +205,8 @@ def train_behaviour(
                 generator=generator,
             )  # fmt: skip
             values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
-            returns = lambda_returns(
-                paid(dreamed.rewards, most), dreamed.continues, values, discount, trace
-            )  # (T, 1, S)  # fmt: skip
+            pay = paid(dreamed.rewards, most) - cfg.price * dreamed.costs  # (T, 1, S)
+            returns = lambda_returns(pay, dreamed.continues, values, discount, trace)  # (T, 1, S)
             going = discount * dreamed.continues.detach()  # (T, 1, S)
             weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
             (gradient,) = torch.autograd.grad(-(weight * returns).mean(), parameters)
@@ -214,6 +221,7 @@ def train_behaviour(
                 states = dreamed.features[:-1].detach()  # (T, 1, S, Z + H)
                 value.descend(of_value, squared_error(value, states, returns.detach()))
             history["dream_return"].append(total)
+            history["dream_cost"].append(float(dreamed.costs.detach().mean()))
             history["gradient"].append(norm)
             bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
     finally:

@@ -2,7 +2,8 @@
 
 Random driving; V and M from it; C in M's dreams. Then cycles: C drives, V and M learn from what
 happened, C improves in the new dreams. Real rewards teach M's reward head and nothing else: no real
-score chooses a checkpoint, a seed or the moment to stop.
+score chooses a checkpoint, a seed or the moment to stop. What the pictures tell besides, how much
+grass there is around the car, teaches M's cost head, and dreams charge for it.
 
 Each stage writes its result into the run's folder and is skipped when that is there, so a run that
 is killed at any moment goes on and ends where an undisturbed run ends.
@@ -26,7 +27,7 @@ from tqdm.auto import tqdm
 
 from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.run_log import Log, Row
-from wmlib.agents.tiles import lost, real_steps, tile_rewards
+from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
@@ -70,11 +71,13 @@ class Recipe:
     """sizes of C; hidden = 0 for one that sees z alone"""
     optimiser: Literal["gradient", "evolution"] = "gradient"
     """how C improves: gradients through the dream, or CMA-ES (the article's)"""
-    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
-    """of the gradients"""
+    behaviour: BehaviourConfig = field(default_factory=lambda: BehaviourConfig(price=8.0))
+    """of the gradients. A decision with nothing but grass around the car costs more than two tiles
+    (ours): a tile that is passed on the grass is lost for good, and with it the end of the lap, but
+    a dream is too short to know"""
     dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
     """of evolution"""
-    cycles: int = 10
+    cycles: int = 6
     """of driving, learning and dreaming; 0: C never drives while it learns"""
     cycle_driver: Literal["own", "random"] = "own"
     """who drives in the cycles: C, or once more the random driver"""
@@ -84,9 +87,6 @@ class Recipe:
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 50
     """decisions without a new tile after which such an episode is cut"""
-    lost: int = 20
-    """decisions without a new tile that C is lost for: M learns from C's driving to foresee that as
-    the end of the episode, because a dream knows no way of being lost for good; 0: it does not"""
     cycle_memory_steps: int = 1500
     """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
@@ -102,7 +102,7 @@ class Recipe:
             "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
         least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "lost": 0, "max_steps": shortest,
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "max_steps": shortest,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -124,10 +124,10 @@ RECIPES = {
     "full": Recipe(),
     "random": Recipe(
         exploration=ExplorationConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
-        optimiser="evolution",
+        optimiser="evolution", behaviour=BehaviourConfig(),
     ),
     "tiny": Recipe(
-        episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4),
+        episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4, price=8),
         cycles=2, cycle_episodes=2, cycle_patience=60, cycle_memory_steps=20,
     ),
 }  # fmt: skip
@@ -197,11 +197,11 @@ class _Run:
             row: Row = {"cycle": cycle, "real_steps": self.real_steps}
             if cycle == 0:
                 self.vision = self._learn_vision(replay)
-                self.random = Codes.of(replay, self.vision.encode)
+                self.random = self._encoded(replay)
             else:
-                codes = Codes.of(replay, self.vision.encode)
+                codes = self._encoded(replay)
                 row |= self._compare(replay, codes)
-                self._add(codes)
+                self.driven = codes if self.driven is None else self.driven.merged(codes)
             row |= self._learn_memory(cycle)
             row |= self._learn_controller(cycle)
             if not self.log.has(cycle):
@@ -249,14 +249,9 @@ class _Run:
             save_module(path, vision, "vision", self._made(steps, began))
         return VAE.load(path)
 
-    def _add(self, codes: Codes) -> None:
-        """Of C's own driving."""
-        if self.recipe.lost:
-            codes = lost(codes, self.recipe.lost)
-            # Random driving is lost in other ways; from now on it says nothing about the end.
-            ends = np.full_like(self.random.ends, np.nan)
-            self.random = dataclasses.replace(self.random, ends=ends)
-        self.driven = codes if self.driven is None else self.driven.merged(codes)
+    def _encoded(self, replay: Replay) -> Codes:
+        """As M reads it: with what V sees, and with the grass around the car."""
+        return without_laps(Codes.of(replay, self.vision.encode, grass))
 
     def _learn_memory(self, cycle: int) -> Row:
         """M, from random driving first, later from C's driving as well."""
@@ -266,7 +261,10 @@ class _Run:
             began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
             if cycle == 0:
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
-                config = dataclasses.replace(config, latent=recipe.vision.latent)
+                priced = recipe.behaviour.price + recipe.dream.price
+                config = dataclasses.replace(
+                    config, latent=recipe.vision.latent, cost_weight=1.0 if priced else 0.0
+                )
                 self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
                 steps, cooldown = recipe.memory_steps, 0.3
             if recipe.memory_learns == "heads":
@@ -282,7 +280,8 @@ class _Run:
             save_module(path, self.memory, "memory", self._made(steps, began))
         self.memory = MDNRNN.load(path)
         means = {name: float(np.mean(losses[-100:])) for name, losses in history.items()}
-        return {f"memory_{name}": means[name] for name in ("code", "reward") if name in means}
+        names = ("code", "reward", "cost")
+        return {f"memory_{name}": means[name] for name in names if name in means}
 
     def _memory_losses(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         codes = self.random
@@ -319,10 +318,10 @@ class _Run:
                     state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
                 )  # fmt: skip
             learned.controller.save(path, self._made(updates, began))
-            history = {"gradient": [], **learned.history}
+            names = ("dream_return", "dream_cost", "gradient")
             row = {
-                name: float(np.mean(history[name][-20:]))
-                for name in ("dream_return", "gradient") if history[name]
+                name: float(np.mean(learned.history[name][-20:]))
+                for name in names if name in learned.history
             }  # fmt: skip
         self.controller = LinearController.load(path)
         return row

@@ -18,7 +18,8 @@ class Log:
 
     COLUMNS = (
         "cycle", "real_steps", "driven_mean", "driven_worst", "driven_best", "ahead_driven",
-        "ahead_dreamed", "memory_code", "memory_reward", "dream_return", "gradient", "seconds",
+        "ahead_dreamed", "memory_code", "memory_reward", "memory_cost", "dream_return",
+        "dream_cost", "gradient", "seconds",
     )  # fmt: skip
 
     def __init__(self, path: Path) -> None:

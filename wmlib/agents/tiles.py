@@ -1,4 +1,4 @@
-"""What CarRacing's rewards tell: how much a tile pays, where a driver was lost, what a run cost."""
+"""What CarRacing tells: how much a tile pays, how much grass is around the car, what a run cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from wmlib.data import Replay
+from wmlib.envs.official import SIDE
 from wmlib.memory import Codes, MemoryConfig
 
 
@@ -29,31 +30,38 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     )
 
 
-def lost(codes: Codes, decisions: int) -> Codes:
-    """The same episodes, whose `ends` say where their driver was lost.
+def without_laps(codes: Codes) -> Codes:
+    """The same episodes, of whose `ends` only those by leaving the playfield stay (reward -100).
 
-    That is wherever the next `decisions` bring no reward above 0 (in CarRacing: no new tile), and
-    in all of an episode's last stretch without one, if it is as long. What really ended an episode,
-    a finished lap, is no longer marked: nobody should learn to avoid it.
+    A finished lap ends an episode as well. An M that foresees it teaches C to avoid it.
+    """
+    return dataclasses.replace(codes, ends=codes.ends * (codes.rewards < -50))
+
+
+_AROUND = np.zeros((SIDE, SIDE), dtype=bool)
+_AROUND[50:60, 29:35] = True
+_AROUND[51:59, 31:33] = False  # the car itself
+"""Where pictures show what the car stands on, from half its width to the left to as much right."""
+
+
+def grass(observations: np.ndarray) -> np.ndarray:
+    """How much of what is around the car is grass: (N,) float32, a share in [0, 1].
+
+    The camera follows the car, so the car is always at the same place of the picture, and grass is
+    what is much greener than it is red or blue. During the first second of a drive the camera comes
+    down from far above, and the share is that of a wider surrounding.
 
     Args:
-        codes: E episodes.
-        decisions: >= 1.
+        observations: (N, 64, 64, 3) uint8.
 
     Raises:
-        ValueError: `decisions` is less than 1.
+        ValueError: they have another shape.
     """
-    if decisions < 1:
-        raise ValueError(f"decisions must be at least 1, got {decisions}")
-    ends = np.zeros_like(codes.ends)
-    for first, length in zip(codes.first, codes.lengths, strict=True):
-        tiles = np.flatnonzero(codes.rewards[first : first + length] > 0)
-        last = tiles[-1] if len(tiles) else -1
-        never = np.inf if length - 1 - last >= decisions else 0
-        at = np.arange(length)
-        wait = np.append(tiles, never)[np.searchsorted(tiles, at)] - at  # (T,) until the next tile
-        ends[first : first + length] = wait >= decisions
-    return dataclasses.replace(codes, ends=ends)
+    if observations.ndim != 4 or observations.shape[1:] != (SIDE, SIDE, 3):
+        raise ValueError(f"pictures must be (N, {SIDE}, {SIDE}, 3), got {observations.shape}")
+    red, green, blue = np.moveaxis(observations[:, _AROUND].astype(np.int16), -1, 0)  # (N, 44)
+    share: np.ndarray = (green > np.maximum(red, blue) + 40).mean(1, dtype=np.float32)
+    return share
 
 
 def real_steps(replay: Replay, action_repeat: int) -> int:

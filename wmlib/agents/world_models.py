@@ -52,6 +52,8 @@ class DreamTrainingConfig:
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     pace: float | None = None
     """events a decision for which a dream pays best, see `wmlib.dream.most_paid`"""
+    price: float = 0.0
+    """what a cost of 1 takes away from a decision's pay, see `wmlib.dream.Dream`"""
     value_updates: int = 4
     """of the value function, each generation (ours)"""
     value_starts: int = 256
@@ -65,6 +67,8 @@ class DreamTrainingConfig:
             raise ValueError(f"population must be at least 2, got {self.population}")
         check_temperature(self.temperature)
         most_paid(MemoryConfig(), self.pace)
+        if not 0 <= self.price < math.inf:
+            raise ValueError(f"price must be a number, at least 0, got {self.price}")
         if not 0 < self.sigma < math.inf:
             raise ValueError(f"sigma must be a positive number, got {self.sigma}")
         if not 0 < self.discount <= 1:
@@ -152,7 +156,7 @@ def train_in_dream(
             raise ValueError(f"{name} must be at least {least}, got {number}")
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
     features = memory.config.latent + memory.config.hidden
-    dream = Dream(memory, config.temperature, config.pace)
+    dream = Dream(memory, config.temperature, config.pace, config.price)
     value = seeded(seed, lambda: ValueFunction(ValueConfig(features, discount=config.discount)))
     optimiser = torch.optim.Adam(value.network.parameters(), lr=value.config.learning_rate)
     strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
