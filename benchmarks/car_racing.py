@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from wmlib.acting import Score, evaluate
-from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import ENV_ID, Recipe, claim, train_car_racing
 from wmlib.agents.run_log import Log
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
@@ -39,8 +38,8 @@ OUT = ROOT / "benchmarks" / "results" / "car-racing.json"
 TRACKS, FIRST = 100, 900_000
 
 SMALL = Recipe(
-    episodes=400, vision_steps=2000, memory_steps=2500, cycles=3, cycle_episodes=24,
-    cycle_memory_steps=1000, behaviour=BehaviourConfig(updates=150),
+    episodes=400, memory_steps=2000, cycles=3, cycle_episodes=24, cycle_memory_steps=800,
+    behaviour=replace(Recipe().behaviour, updates=120, starts=512),
 )  # fmt: skip
 """The recipe at 150,000 real frames and fewer updates, which every ablation changes in one
 respect."""
@@ -55,11 +54,11 @@ DREAMED = SMALL.behaviour.updates * SMALL.behaviour.starts * SMALL.behaviour.hor
 EVOLUTION = DreamTrainingConfig(
     generations=DREAMED // (33 * 64 * 15), population=32, starts=64, horizon=15, value=True,
     temperature=SMALL.behaviour.temperature, pace=SMALL.behaviour.pace,
-    discount=SMALL.behaviour.value.discount,
+    price=SMALL.behaviour.price, discount=SMALL.behaviour.value.discount,
 )  # fmt: skip
 ABLATIONS: dict[str, Recipe] = {
     "recipe": SMALL,
-    "long-dreams-no-value": behaviour(horizon=100, starts=115, bootstrap=False),
+    "long-dreams-no-value": behaviour(horizon=100, starts=77, bootstrap=False),
     "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=125),
     "m-untrained": replace(SMALL, memory_learns="nothing"),
     "m-heads-only": replace(SMALL, memory_learns="heads"),
@@ -70,6 +69,7 @@ ABLATIONS: dict[str, Recipe] = {
     "temperature-0.5": behaviour(temperature=0.5),
     "temperature-1.0": behaviour(temperature=1.0),
     "no-pace": behaviour(pace=None),
+    "no-price": behaviour(price=0.0),
 }
 
 
@@ -113,7 +113,8 @@ def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
     names = ["episodes"]
     if (recipe.vision, recipe.vision_steps) == (SMALL.vision, SMALL.vision_steps):
         names += ["vision.safetensors", "vision.json"]
-        if recipe.memory_learns == SMALL.memory_learns:
+        same_heads = recipe.behaviour.price == SMALL.behaviour.price
+        if recipe.memory_learns == SMALL.memory_learns and same_heads:
             names += ["memory.safetensors", "memory.json"]
     for name in names:
         target = folder / "cycle-00" / name

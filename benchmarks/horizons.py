@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from wmlib.agents.behaviour import BehaviourConfig, train_behaviour
+from wmlib.agents.car_racing import Recipe
 from wmlib.agents.world_models import Agent
 from wmlib.data import Policy, SmoothRandomPolicy, collect
 from wmlib.dream import Dream, Starts, followed, warm_up
@@ -37,7 +38,7 @@ ARTIFACT = ROOT / "artifacts" / "car-racing"
 ENV_ID, ENV_KWARGS = "wmlib/CarRacing-v3", {"action_repeat": 3}
 WARM, AHEAD, TRACKS = 16, 100, 24
 
-BASE = BehaviourConfig(updates=150)
+BASE = dataclasses.replace(Recipe().behaviour, updates=150)
 DREAMED = BASE.starts * BASE.horizon  # decisions an update, for every row
 HORIZONS, TEMPERATURES = (5, 10, 15, 20, 50, 100), (0.1, 0.5, 1.0, 1.6, 2.2)
 TASKS = [(t, value, BASE.temperature) for t in HORIZONS for value in (True, False)] + [

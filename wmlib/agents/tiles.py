@@ -38,9 +38,9 @@ def without_laps(codes: Codes) -> Codes:
     return dataclasses.replace(codes, ends=codes.ends * (codes.rewards < -50))
 
 
-_AROUND = np.zeros((SIDE, SIDE), dtype=bool)
-_AROUND[50:60, 29:35] = True
-_AROUND[51:59, 31:33] = False  # the car itself
+AROUND = np.zeros((SIDE, SIDE), dtype=bool)
+AROUND[50:60, 29:35] = True
+AROUND[51:59, 31:33] = False  # the car itself
 """Where pictures show what the car stands on, from half its width to the left to as much right."""
 
 
@@ -59,7 +59,8 @@ def grass(observations: np.ndarray) -> np.ndarray:
     """
     if observations.ndim != 4 or observations.shape[1:] != (SIDE, SIDE, 3):
         raise ValueError(f"pictures must be (N, {SIDE}, {SIDE}, 3), got {observations.shape}")
-    red, green, blue = np.moveaxis(observations[:, _AROUND].astype(np.int16), -1, 0)  # (N, 44)
+    around = observations[:, AROUND].astype(np.int16)  # (N, 44, 3)
+    red, green, blue = np.moveaxis(around, -1, 0)
     share: np.ndarray = (green > np.maximum(red, blue) + 40).mean(1, dtype=np.float32)
     return share
 
