@@ -20,7 +20,7 @@ def episodes(lengths: tuple[int, ...] = (9, 3, 12)) -> Codes:
     n = len(mean)
     draw = np.random.default_rng(0).standard_normal((n, 2), dtype=np.float32)
     return Codes(
-        mean, np.full_like(mean, -9.0), draw[:, :1], draw[:, 1], np.zeros(n, np.float32),
+        mean, np.full_like(mean, -9.0), draw[:, :1], draw[:, 1], *np.zeros((2, n), np.float32),
         np.array(lengths),
     )  # fmt: skip
 

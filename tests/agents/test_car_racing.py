@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from wmlib.acting import evaluate
 from wmlib.agents import car_racing
 from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import (
@@ -20,12 +21,13 @@ from wmlib.agents.car_racing import (
 )
 from wmlib.agents.run_log import Log
 from wmlib.agents.tiles import grass
-from wmlib.agents.world_models import DreamTrainingConfig
+from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
-from wmlib.data import Episode, Replay, SmoothRandomPolicy, run_episode
+from wmlib.data import Episode, Replay, SmoothRandomPolicy, collect, run_episode
 from wmlib.memory import MDNRNN, Codes, MemoryConfig
 from wmlib.vision import VisionConfig
 
+ARTIFACT = Path(__file__).parents[2] / "artifacts" / "car-racing"
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
@@ -262,3 +264,23 @@ def test_a_wrong_seed_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         train_car_racing(tmp_path / "run", seed=-1, recipe=TINY)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_shipped_driver_drives() -> None:
+    """On tracks that no run has learned from; a C that saw no real reward, of the paper's size."""
+    agent = Agent.load(ARTIFACT)
+    assert agent.controller.parameters.numel() == 867
+    driven = collect(
+        agent.policy(), car_racing.ENV_ID, episodes=4, seed=950_000,
+        env_kwargs={"action_repeat": 3}, n_jobs=1, progress=False,
+    )  # fmt: skip
+    assert np.mean([episode.total_reward for episode in driven]) > 880
+
+
+@pytest.mark.slow
+def test_the_shipped_driver_scores_what_it_is_said_to() -> None:
+    """On the first tracks of its verdict; another processor may round otherwise."""
+    agent = Agent.load(ARTIFACT)
+    _, manifest = load_checkpoint(ARTIFACT / "controller.safetensors", "controller")
+    score = evaluate(agent.policy(), episodes=3, seed=manifest["scored"]["seeds"][0])
+    assert score.returns == pytest.approx(manifest["scored"]["returns"][:3], abs=1.0)
