@@ -163,7 +163,7 @@ def main() -> None:
     train += drive(agent.policy(0.3), 80, 610_000, jobs, patience=100)
     test = drive(agent.policy(0.3), 24, 620_000, jobs, patience=100)
     known, unknown = (Codes.of(part, agent.vision.encode) for part in (train, test))
-    config = agent.memory.config
+    config = dataclasses.replace(agent.memory.config, cost_weight=0.0)
     sighted, _ = train_memory(known, config, steps=options.steps, seed=0)
     unsighted, _ = train_memory(blind(known), config, steps=options.steps, seed=0)
 

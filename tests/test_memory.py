@@ -213,6 +213,8 @@ def test_a_cost_is_foreseen_by_an_m_that_has_a_head_for_it() -> None:
     }
     with pytest.raises(ValueError, match="learns to foresee a cost, and none is given"):
         memory.loss(*window, end)
+    with pytest.raises(ValueError, match="learns to foresee a cost, and none is given"):
+        batch_loss(memory, Codes.of([episode(12)], identity), np.random.default_rng(0))
     with pytest.raises(ValueError, match="cost_weight must be a number, at least 0, got -1"):
         replace(SMALL, cost_weight=-1.0)
 
@@ -323,6 +325,8 @@ def test_codes_refuse_what_m_cannot_read() -> None:
     discrete = replace(episode(3), actions=np.zeros(3, np.int64))
     with pytest.raises(ValueError, match=r"float32, got \(3,\) of int64"):
         Codes.of([discrete], identity)
+    with pytest.raises(ValueError, match=r"one number for each of 3 observations, got \(4,\)"):
+        Codes.of([episode(3)], identity, lambda seen: np.zeros(4))
     codes = Codes.of([episode(9)], identity)
     with pytest.raises(ValueError, match="M has 4 latents and 2 actions, the codes have 3 and 2"):
         train_memory(codes, replace(SMALL, latent=4), steps=1, progress=False)

@@ -116,7 +116,7 @@ class Moment(NamedTuple):
     features: Tensor
     """(N, Z + H) before the action; a view that the next step overwrites"""
     reward: Tensor
-    """(N,) in the environment's units"""
+    """(N,) in the environment's units, with the dream's limit to the pace and price of the cost"""
     ends: Tensor
     """(N,) probability that this step ended the episode"""
     cost: Tensor
@@ -124,7 +124,11 @@ class Moment(NamedTuple):
 
 
 class Imagined(NamedTuple):
-    """Dreams kept whole: T steps of P controllers from S starts."""
+    """Dreams kept whole: T steps of P controllers from S starts.
+
+    `Dream` pays for the pace and the cost in its rewards; `wmlib.agents.behaviour.imagine` does
+    not.
+    """
 
     features: Tensor
     """(T + 1, P, S, Z + H)"""

@@ -354,7 +354,8 @@ class Codes:
             cost: observations (T, ...) to their costs (T,) in [0, 1]; by default nobody knows them.
 
         Raises:
-            ValueError: there are no episodes, or their actions are not (T, A) float32.
+            ValueError: there are no episodes, their actions are not (T, A) float32, or `cost` does
+                not give one number for each observation.
         """
         columns: list[tuple[np.ndarray, ...]] = []
         lengths = []
@@ -369,7 +370,13 @@ class Codes:
             seen = np.asarray(episode.observations)
             costs = np.full(len(seen), np.nan, np.float32)
             if cost is not None:
-                costs[:-1] = cost(seen[1:])
+                told = np.asarray(cost(seen[1:]))
+                if told.shape != (len(seen) - 1,):
+                    raise ValueError(
+                        f"cost must give one number for each of {len(seen) - 1} observations, got "
+                        f"{told.shape}"
+                    )
+                costs[:-1] = told
             columns.append(
                 (
                     *encode(seen),
@@ -423,8 +430,9 @@ def batch_loss(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> Memory
     mean, now = codes.mean[rows], rows[:, :-1]  # (B, T + 1, Z), (B, T)
     sigma = np.exp(0.5 * codes.log_variance[now])  # (B, T, Z)
     z = mean[:, :-1] + sigma * rng.standard_normal(sigma.shape, dtype=np.float32)
-    after = (column[now] for column in (codes.rewards, codes.ends, codes.costs))
-    arrays = (z, codes.actions[now], mean[:, 1:], *after)
+    arrays = [z, codes.actions[now], mean[:, 1:], codes.rewards[now], codes.ends[now]]
+    if not np.isnan(codes.costs).all():
+        arrays.append(codes.costs[now])
     return memory.loss(*(torch.from_numpy(array).to(memory.device) for array in arrays))
 
 

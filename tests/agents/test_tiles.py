@@ -31,7 +31,12 @@ def test_grass_is_what_the_wheels_stand_on() -> None:
     env.close()
     assert min(map(len, road.values())) > 15
     assert np.mean(road["all"]) < 0.03 and np.mean(road["none"]) > 0.8
-    with pytest.raises(ValueError, match=r"pictures must be \(N, 64, 64, 3\), got \(64, 64, 3\)"):
+    half = np.full((2, 64, 64, 3), (102, 204, 102), np.uint8)
+    half[1, :, 32:] = 105  # the road
+    assert grass(half).tolist() == [1.0, 0.5]
+    with pytest.raises(ValueError, match=r"of uint8, got \(1, 64, 64, 3\) of float32"):
+        grass(half[:1].astype(np.float32))
+    with pytest.raises(ValueError, match=r"pictures must be .* of uint8, got \(64, 64, 3\)"):
         grass(np.zeros((64, 64, 3), np.uint8))
 
 

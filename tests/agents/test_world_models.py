@@ -217,3 +217,27 @@ def test_a_start_after_real_steps() -> None:
     assert all(map(torch.equal, starts, again))
     with pytest.raises(ValueError, match="max_steps must be at least 1, got 0"):
         after_real_steps(agent(), seed=1, steps=0)
+
+
+def test_a_price_is_charged_in_evolutions_dreams() -> None:
+    """Steering pays, and costs: where it costs much, it is no longer worth it."""
+    memory = seeded(0, lambda: MDNRNN(replace(MEMORY, cost_weight=1.0)))
+    memory.load_state_dict(steering_pays().state_dict(), strict=False)
+    assert memory.cost is not None
+    with torch.no_grad():
+        memory.cost.weight.zero_()
+        memory.cost.weight[0, 0] = 6.0  # the first unit of h knows the steering
+        memory.cost.bias.fill_(-3.0)
+
+    def steers(price: float) -> float:
+        config = replace(TINY, generations=40, price=price)
+        evolved = train_in_dream(memory, starting(), SHAPE, config, seed=3, progress=False)
+        actions = evolved.controller.act(torch.cat(starting()[:2], 1)[None])
+        return float(actions[..., 0].mean())
+
+    assert steers(0.0) > 0.7
+    assert steers(30.0) < 0.3
+    with pytest.raises(ValueError, match="a price of 1 needs an M that foresees a cost"):
+        train(replace(TINY, price=1))
+    with pytest.raises(ValueError, match="price must be a number, at least 0, got -1"):
+        replace(TINY, price=-1)

@@ -1,9 +1,9 @@
 """The recipe for CarRacing: a driver that never saw a real reward, in one command.
 
 Random driving; V and M from it; C in M's dreams. Then cycles: C drives, V and M learn from what
-happened, C improves in the new dreams. Real rewards teach M's reward head and nothing else: no real
-score chooses a checkpoint, a seed or the moment to stop. What the pictures tell besides, how much
-grass there is around the car, teaches M's cost head, and dreams charge for it.
+happened, C improves in the new dreams. Real rewards teach M and nothing else: no real score
+chooses a checkpoint, a seed or the moment to stop. What the pictures tell besides, how much grass
+there is around the car, teaches M's cost head, and dreams charge for it.
 
 Each stage writes its result into the run's folder and is skipped when that is there, so a run that
 is killed at any moment goes on and ends where an undisturbed run ends.
@@ -74,7 +74,8 @@ class Recipe:
     behaviour: BehaviourConfig = field(default_factory=lambda: BehaviourConfig(price=8.0))
     """of the gradients. A decision with nothing but grass around the car costs more than two tiles
     (ours): a tile that is passed on the grass is lost for good, and with it the end of the lap, but
-    a dream is too short to know"""
+    a dream is too short to know. The price rises from 0 in cycle 0 to this in the last: a driver
+    that must fear grass before M has seen good driving stands still"""
     dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
     """of evolution"""
     cycles: int = 6
@@ -124,7 +125,7 @@ RECIPES = {
     "full": Recipe(),
     "random": Recipe(
         exploration=ExplorationConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
-        optimiser="evolution", behaviour=BehaviourConfig(),
+        optimiser="evolution",
     ),
     "tiny": Recipe(
         episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4, price=8),
@@ -261,9 +262,9 @@ class _Run:
             began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
             if cycle == 0:
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
-                priced = recipe.behaviour.price + recipe.dream.price
+                dreams = recipe.behaviour if recipe.optimiser == "gradient" else recipe.dream
                 config = dataclasses.replace(
-                    config, latent=recipe.vision.latent, cost_weight=1.0 if priced else 0.0
+                    config, latent=recipe.vision.latent, cost_weight=1.0 if dreams.price else 0.0
                 )
                 self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
                 steps, cooldown = recipe.memory_steps, 0.3
@@ -307,13 +308,14 @@ class _Run:
             if recipe.optimiser == "gradient":
                 updates = recipe.behaviour.updates
                 learned = train_behaviour(
-                    self.memory, starts, recipe.controller, self._behaviour(), seed=seed,
+                    self.memory, starts, recipe.controller, self._behaviour(cycle), seed=seed,
                     progress=self.progress,
                 )  # fmt: skip
             else:
                 updates = recipe.dream.generations
+                dream = dataclasses.replace(recipe.dream, price=self._price(recipe.dream, cycle))
                 learned = train_in_dream(
-                    self.memory, starts, recipe.controller, recipe.dream, seed=seed,
+                    self.memory, starts, recipe.controller, dream, seed=seed,
                     progress=self.progress,
                     state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
                 )  # fmt: skip
@@ -326,11 +328,15 @@ class _Run:
         self.controller = LinearController.load(path)
         return row
 
-    def _behaviour(self) -> BehaviourConfig:
+    def _price(self, config: BehaviourConfig | DreamTrainingConfig, cycle: int) -> float:
+        """Of a cost, rising with the cycles."""
+        return config.price * (cycle / self.recipe.cycles if self.recipe.cycles else 1.0)
+
+    def _behaviour(self, cycle: int) -> BehaviourConfig:
         """Its value function reads what M has."""
         config, features = self.recipe.behaviour, self.recipe.vision.latent
         value = dataclasses.replace(config.value, features=features + self.memory.config.hidden)
-        return dataclasses.replace(config, value=value)
+        return dataclasses.replace(config, value=value, price=self._price(config, cycle))
 
     def _starts(self, cycle: int) -> Starts:
         """As many real moments to dream from as there are, drawn with the same weights."""

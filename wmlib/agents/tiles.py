@@ -48,17 +48,20 @@ def grass(observations: np.ndarray) -> np.ndarray:
     """How much of what is around the car is grass: (N,) float32, a share in [0, 1].
 
     The camera follows the car, so the car is always at the same place of the picture, and grass is
-    what is much greener than it is red or blue. During the first second of a drive the camera comes
-    down from far above, and the share is that of a wider surrounding.
+    what is much greener than it is red or blue. As a drive begins the camera comes down from far
+    above: the share of the first six decisions (of three frames) is that of a wider surrounding.
 
     Args:
         observations: (N, 64, 64, 3) uint8.
 
     Raises:
-        ValueError: they have another shape.
+        ValueError: they have another shape or type.
     """
-    if observations.ndim != 4 or observations.shape[1:] != (SIDE, SIDE, 3):
-        raise ValueError(f"pictures must be (N, {SIDE}, {SIDE}, 3), got {observations.shape}")
+    if observations.shape[1:] != (SIDE, SIDE, 3) or observations.dtype != np.uint8:
+        raise ValueError(
+            f"pictures must be (N, {SIDE}, {SIDE}, 3) of uint8, got {observations.shape} of "
+            f"{observations.dtype}"
+        )
     around = observations[:, AROUND].astype(np.int16)  # (N, 44, 3)
     red, green, blue = np.moveaxis(around, -1, 0)
     share: np.ndarray = (green > np.maximum(red, blue) + 40).mean(1, dtype=np.float32)

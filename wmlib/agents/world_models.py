@@ -119,7 +119,8 @@ class Evolved:
     controller: LinearController
     value: ValueFunction
     history: History
-    """each generation's `dream_return` of the mean, the candidates' `best` and `spread`, `sigma`"""
+    """each generation's `dream_return` of the mean (what the dream pays, and the value at its end),
+    the candidates' `best` and `spread`, `sigma`"""
 
 
 def train_in_dream(
