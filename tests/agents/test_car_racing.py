@@ -178,6 +178,31 @@ def test_m_learns_what_is_grass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     log = Log(folder / "log.csv").rows
     assert all(0 < row[name] < 1 for row in log for name in ("memory_cost", "dream_cost"))
 
+
+@pytest.mark.parametrize("optimiser", ["gradient", "evolution"])
+def test_the_price_rises_with_the_cycles(
+    optimiser: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    for name, place in (("train_behaviour", 3), ("train_in_dream", 3)):
+        real = getattr(car_racing, name)
+
+        def train(*given: object, real=real, place=place, **options: object) -> object:
+            asked.append(given[place].price)
+            return real(*given, **options)
+
+        monkeypatch.setattr(car_racing, name, train)
+    recipe = replace(TINY, optimiser=optimiser, dream=replace(TINY.dream, price=8.0))
+    train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
+    assert asked == [0.0, 4.0, 8.0]
+    asked.clear()
+    alone = replace(recipe, cycles=0)
+    train_car_racing(tmp_path / "alone", seed=2, recipe=alone, n_jobs=1, progress=False)
+    assert asked == [8.0]
+
+
+def test_an_m_that_nobody_charges_foresees_no_cost(tmp_path: Path) -> None:
+
     free = replace(TINY, cycles=0, behaviour=replace(TINY.behaviour, price=0.0))
     agent = train_car_racing(tmp_path / "free", seed=2, recipe=free, n_jobs=1, progress=False)
     assert agent.memory.cost is None

@@ -78,6 +78,16 @@ def test_both_biases_of_the_lstm_travel_as_one() -> None:
     np.testing.assert_array_equal(arrays["memory.lstm.bias"], both)
 
 
+def test_the_head_for_a_cost_stays_behind() -> None:
+    memory, vision = seeded(0, lambda: MDNRNN(MemoryConfig(hidden=8, cost_weight=1.0))), VAE()
+    arrays, _ = unpack(pack_models(vision, memory))
+    assert "memory.end.weight" in arrays and not any(".cost." in name for name in arrays)
+    agent = Agent(vision, memory, LinearController(np.zeros(3 * 41), ControllerConfig(hidden=8)))
+    packed = as_packed(agent).memory
+    assert packed.cost is not None and memory.cost is not None
+    assert torch.equal(packed.cost.weight, memory.cost.weight)
+
+
 def test_rounding_costs_little_and_more_bits_cost_less(
     agent: Agent, episodes: list[Episode]
 ) -> None:

@@ -1,4 +1,4 @@
-"""What CarRacing tells: how much a tile pays, how much grass is around the car, what a run cost."""
+"""What CarRacing tells: what a tile pays, how much grass is around the car, what a run cost."""
 
 from __future__ import annotations
 

@@ -128,8 +128,15 @@ def decoder_arrays(vision: VAE) -> dict[str, np.ndarray]:
 
 
 def memory_arrays(memory: MDNRNN) -> dict[str, np.ndarray]:
-    """M, as `memory.NAME`; the LSTM's two biases, which are always added, as one."""
-    state = {f"memory.{name}": _numpy(tensor) for name, tensor in memory.state_dict().items()}
+    """M, as `memory.NAME`; the LSTM's two biases, which are always added, as one.
+
+    The head for a cost stays behind: no demo asks it anything.
+    """
+    state = {
+        f"memory.{name}": _numpy(tensor)
+        for name, tensor in memory.state_dict().items()
+        if not name.startswith("cost.")
+    }
     biases = [state.pop(f"memory.lstm.bias_{which}_l0") for which in ("ih", "hh")]
     return {**state, "memory.lstm.bias": biases[0] + biases[1]}
 
