@@ -20,7 +20,7 @@ from wmlib.agents.car_racing import (
     train_car_racing,
 )
 from wmlib.agents.run_log import Log
-from wmlib.agents.tiles import grass, lost
+from wmlib.agents.tiles import grass
 from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, collect, run_episode
@@ -157,34 +157,6 @@ def test_every_cycle_learns_from_all_that_was_driven(
     assert set(first) == {3} and set(second) == {3, 2} and set(third) == {3, 4}
 
 
-def test_m_foresees_being_lost_from_the_cars_own_driving(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Codes] = []
-    loss_of_m = car_racing.batch_loss
-
-    def learn(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> object:
-        seen.append(codes)
-        return loss_of_m(memory, codes, rng)
-
-    monkeypatch.setattr(car_racing, "batch_loss", learn)
-    recipe = replace(TINY, lost=5, cycle_memory_steps=12)
-    train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
-    first, later = seen[: TINY.memory_steps], seen[TINY.memory_steps :]
-    assert all(np.array_equal(codes.ends, 0 * codes.ends) for codes in first)
-    random = [codes for codes in later if len(codes.lengths) == 3]
-    driven = [codes for codes in later if len(codes.lengths) in (2, 4)]
-    assert random and all(np.isnan(codes.ends).all() for codes in random)
-    for codes in driven:
-        assert np.array_equal(codes.ends, lost(codes, 5).ends) and codes.ends.any()
-
-    folder = tmp_path / "never"
-    seen.clear()
-    recipe = replace(recipe, lost=0)
-    train_car_racing(folder, seed=2, recipe=recipe, n_jobs=1, progress=False)
-    assert not any(codes.ends.any() for codes in seen)
-
-
 def test_m_learns_what_is_grass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Codes] = []
     loss_of_m = car_racing.batch_loss
@@ -306,7 +278,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("lost", -1)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from wmlib.agents.tiles import grass, lost, real_steps, tile_rewards
+from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.data import Episode, Replay
 from wmlib.memory import Codes
 
@@ -40,31 +40,12 @@ def test_grass_is_what_the_wheels_stand_on() -> None:
         grass(np.zeros((64, 64, 3), np.uint8))
 
 
-def test_lost_is_where_no_tile_comes_for_long() -> None:
-    rng = np.random.default_rng(0)
-    lengths = np.array([30, 1, 12, 60, 7, 40])
-    n = int((lengths + 1).sum())
-    rewards = np.where(rng.random(n) < 0.12, 3.2, -0.3).astype(np.float32)
-    zeros = np.zeros((n, 2), np.float32)
-    codes = Codes(zeros, zeros, zeros, rewards, *np.ones((2, n), np.float32), lengths)
-    found = {1: 0, 4: 0, 9: 0}
-    for decisions in found:
-        marked = lost(codes, decisions).ends
-        for first, length in zip(codes.first, lengths, strict=True):
-            paid = [bool(r > 0) for r in rewards[first : first + length]]
-            for t in range(length):
-                before = next((i for i in range(t) if paid[t - 1 - i]), t)  # without a tile
-                ahead = next((i for i in range(length - t) if paid[t + i]), None)
-                if ahead is None:
-                    expected = before + length - t >= decisions
-                else:
-                    expected = ahead >= decisions
-                assert marked[first + t] == expected, (decisions, first, t)
-                found[decisions] += expected
-            assert marked[first + length] == 0
-    assert found[1] > found[4] > found[9] > 0
-    with pytest.raises(ValueError, match="decisions must be at least 1, got 0"):
-        lost(codes, 0)
+def test_a_lap_is_no_end_and_leaving_the_field_is() -> None:
+    lengths, zeros = np.array([3, 2]), np.zeros((7, 2), np.float32)
+    rewards = np.array([3.2, -0.3, 3.2, 0, -0.3, -100.3, 0], np.float32)
+    ends = np.array([0, 0, 1, 0, 0, 1, 0], np.float32)
+    codes = Codes(zeros, zeros, zeros, rewards, ends, 0 * ends, lengths)
+    assert without_laps(codes).ends.tolist() == [0, 0, 0, 0, 0, 1, 0]
 
 
 def test_the_reward_of_a_tile_is_found_in_the_rewards() -> None:

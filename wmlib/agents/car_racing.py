@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from wmlib.agents.behaviour import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.run_log import Log, Row
-from wmlib.agents.tiles import grass, lost, real_steps, tile_rewards
+from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
 from wmlib.controller import ControllerConfig, LinearController
@@ -88,9 +88,6 @@ class Recipe:
     """most smooth noise on its actions, see `wmlib.acting.WorldModelPolicy`"""
     cycle_patience: int = 50
     """decisions without a new tile after which such an episode is cut"""
-    lost: int = 20
-    """decisions without a new tile that C is lost for: M learns from C's driving to foresee that as
-    the end of the episode, because a dream knows no way of being lost for good; 0: it does not"""
     cycle_memory_steps: int = 1500
     """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
@@ -106,7 +103,7 @@ class Recipe:
             "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
         least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "lost": 0, "max_steps": shortest,
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "max_steps": shortest,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -201,11 +198,11 @@ class _Run:
             row: Row = {"cycle": cycle, "real_steps": self.real_steps}
             if cycle == 0:
                 self.vision = self._learn_vision(replay)
-                self.random = Codes.of(replay, self.vision.encode, grass)
+                self.random = self._encoded(replay)
             else:
-                codes = Codes.of(replay, self.vision.encode, grass)
+                codes = self._encoded(replay)
                 row |= self._compare(replay, codes)
-                self._add(codes)
+                self.driven = codes if self.driven is None else self.driven.merged(codes)
             row |= self._learn_memory(cycle)
             row |= self._learn_controller(cycle)
             if not self.log.has(cycle):
@@ -253,14 +250,9 @@ class _Run:
             save_module(path, vision, "vision", self._made(steps, began))
         return VAE.load(path)
 
-    def _add(self, codes: Codes) -> None:
-        """Of C's own driving."""
-        if self.recipe.lost:
-            codes = lost(codes, self.recipe.lost)
-            # Random driving is lost in other ways; from now on it says nothing about the end.
-            ends = np.full_like(self.random.ends, np.nan)
-            self.random = dataclasses.replace(self.random, ends=ends)
-        self.driven = codes if self.driven is None else self.driven.merged(codes)
+    def _encoded(self, replay: Replay) -> Codes:
+        """As M reads it: with what V sees, and with the grass around the car."""
+        return without_laps(Codes.of(replay, self.vision.encode, grass))
 
     def _learn_memory(self, cycle: int) -> Row:
         """M, from random driving first, later from C's driving as well."""

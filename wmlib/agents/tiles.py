@@ -1,4 +1,4 @@
-"""What CarRacing tells: what a tile pays, where a driver was lost, how much grass there is."""
+"""What CarRacing tells: what a tile pays, how much grass is around the car, what a run cost."""
 
 from __future__ import annotations
 
@@ -30,31 +30,12 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     )
 
 
-def lost(codes: Codes, decisions: int) -> Codes:
-    """The same episodes, whose `ends` say where their driver was lost.
+def without_laps(codes: Codes) -> Codes:
+    """The same episodes, of whose `ends` only those by leaving the playfield stay (reward -100).
 
-    That is wherever the next `decisions` bring no reward above 0 (in CarRacing: no new tile), and
-    in all of an episode's last stretch without one, if it is as long. What really ended an episode,
-    a finished lap, is no longer marked: nobody should learn to avoid it.
-
-    Args:
-        codes: E episodes.
-        decisions: >= 1.
-
-    Raises:
-        ValueError: `decisions` is less than 1.
+    A finished lap ends an episode as well. An M that foresees it teaches C to avoid it.
     """
-    if decisions < 1:
-        raise ValueError(f"decisions must be at least 1, got {decisions}")
-    ends = np.zeros_like(codes.ends)
-    for first, length in zip(codes.first, codes.lengths, strict=True):
-        tiles = np.flatnonzero(codes.rewards[first : first + length] > 0)
-        last = tiles[-1] if len(tiles) else -1
-        never = np.inf if length - 1 - last >= decisions else 0
-        at = np.arange(length)
-        wait = np.append(tiles, never)[np.searchsorted(tiles, at)] - at  # (T,) until the next tile
-        ends[first : first + length] = wait >= decisions
-    return dataclasses.replace(codes, ends=ends)
+    return dataclasses.replace(codes, ends=codes.ends * (codes.rewards < -50))
 
 
 AROUND = np.zeros((SIDE, SIDE), dtype=bool)
