@@ -70,6 +70,7 @@ ABLATIONS: dict[str, Recipe] = {
     "temperature-1.0": behaviour(temperature=1.0),
     "no-pace": behaviour(pace=None),
     "no-price": behaviour(price=0.0),
+    "no-grass": replace(behaviour(price=0.0), grass=0.0),
 }
 
 
@@ -113,8 +114,8 @@ def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
     names = ["episodes"]
     if (recipe.vision, recipe.vision_steps) == (SMALL.vision, SMALL.vision_steps):
         names += ["vision.safetensors", "vision.json"]
-        same_heads = recipe.behaviour.price == SMALL.behaviour.price
-        if recipe.memory_learns == SMALL.memory_learns and same_heads:
+        same_m = "memory_learns", "grass"
+        if all(getattr(recipe, name) == getattr(SMALL, name) for name in same_m):
             names += ["memory.safetensors", "memory.json"]
     for name in names:
         target = folder / "cycle-00" / name

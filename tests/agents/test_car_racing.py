@@ -201,11 +201,12 @@ def test_the_price_rises_with_the_cycles(
     assert asked == [8.0]
 
 
-def test_an_m_that_nobody_charges_foresees_no_cost(tmp_path: Path) -> None:
-
-    free = replace(TINY, cycles=0, behaviour=replace(TINY.behaviour, price=0.0))
+def test_a_recipe_can_do_without_grass(tmp_path: Path) -> None:
+    free = replace(TINY, cycles=0, grass=0.0, behaviour=replace(TINY.behaviour, price=0.0))
     agent = train_car_racing(tmp_path / "free", seed=2, recipe=free, n_jobs=1, progress=False)
     assert agent.memory.cost is None
+    with pytest.raises(ValueError, match=r"a price of 8\.0 needs an M that foresees grass"):
+        replace(TINY, grass=0.0)
 
 
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("grass", -1.0)],
 )  # fmt: skip
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):

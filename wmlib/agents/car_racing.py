@@ -65,6 +65,9 @@ class Recipe:
     """updates of V on random driving"""
     memory_steps: int = 4000
     """updates of an M that begins"""
+    grass: float = 1.0
+    """weight, in M's loss, of foreseeing how much grass is around the car, which is the cost that
+    dreams charge for; 0: M has no head for it (ours)"""
     warm: int = 16
     """real decisions that M reads before a dream begins"""
     controller: ControllerConfig = field(default_factory=ControllerConfig)
@@ -103,7 +106,8 @@ class Recipe:
             "cycle_episodes", "cycle_patience", "cycle_memory_steps",
         )  # fmt: skip
         least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "max_steps": shortest,
+            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "grass": 0,
+            "max_steps": shortest,
         }
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -115,6 +119,9 @@ class Recipe:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        dreams = self.behaviour if self.optimiser == "gradient" else self.dream
+        if dreams.price and not self.grass:
+            raise ValueError(f"a price of {dreams.price} needs an M that foresees grass: grass > 0")
         if not 0 < self.driven < math.inf:
             raise ValueError(f"driven must be a positive number, got {self.driven}")
         if self.cycle_noise < 0:
@@ -124,8 +131,8 @@ class Recipe:
 RECIPES = {
     "full": Recipe(),
     "random": Recipe(
-        exploration=ExplorationConfig(), vision_steps=3000, memory_steps=5000, cycles=0,
-        optimiser="evolution",
+        exploration=ExplorationConfig(), vision_steps=3000, memory_steps=5000, grass=0.0,
+        cycles=0, optimiser="evolution",
     ),
     "tiny": Recipe(
         episodes=8, vision_steps=40, memory_steps=40, behaviour=BehaviourConfig(updates=4, price=8),
@@ -262,9 +269,8 @@ class _Run:
             began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
             if cycle == 0:
                 config = tile_rewards(self.random.rewards, recipe.action_repeat)
-                dreams = recipe.behaviour if recipe.optimiser == "gradient" else recipe.dream
                 config = dataclasses.replace(
-                    config, latent=recipe.vision.latent, cost_weight=1.0 if dreams.price else 0.0
+                    config, latent=recipe.vision.latent, cost_weight=recipe.grass
                 )
                 self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
                 steps, cooldown = recipe.memory_steps, 0.3
