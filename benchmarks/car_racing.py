@@ -70,6 +70,7 @@ ABLATIONS: dict[str, Recipe] = {
     "temperature-1.0": behaviour(temperature=1.0),
     "no-pace": behaviour(pace=None),
     "no-price": behaviour(price=0.0),
+    # two respects: without the head there is nothing to charge for
     "no-grass": replace(behaviour(price=0.0), grass=0.0),
 }
 
