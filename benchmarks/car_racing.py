@@ -6,7 +6,8 @@
 Each row is one run of `wmlib.agents.car_racing`, scored when it is over: the full recipe on 100
 tracks of the official CarRacing-v3, the ablations on the same tracks of wmlib/CarRacing-v3, whose
 rewards are the official ones. Runs are kept under runs/ and go on after a kill; rows that are there
-are skipped. Runs of one seed share what would come out the same: the random driving, and V.
+are skipped. An ablation shares with the full run of its seed, if that is there, what would come
+out the same: the random driving, V, M and C of cycle 0.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "car-racing.json"
 TRACKS, FIRST = 100, 900_000
 
-SMALL = Recipe(
-    episodes=400, memory_steps=2000, cycles=3, cycle_episodes=24, cycle_memory_steps=800,
-    behaviour=replace(Recipe().behaviour, updates=120, starts=512),
+FULL = Recipe()
+SMALL = replace(
+    FULL, cycles=1, behaviour=replace(FULL.behaviour, price=FULL.behaviour.price / FULL.cycles)
 )  # fmt: skip
-"""The recipe at 150,000 real frames and fewer updates, which every ablation changes in one
-respect."""
+"""The recipe, stopped after the first of its cycles, with the price that grass has by then. Every
+ablation changes it in one respect."""
 
 
 def behaviour(**changed: Any) -> Recipe:
@@ -58,8 +59,8 @@ EVOLUTION = DreamTrainingConfig(
 )  # fmt: skip
 ABLATIONS: dict[str, Recipe] = {
     "recipe": SMALL,
-    "long-dreams-no-value": behaviour(horizon=100, starts=77, bootstrap=False),
-    "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=125),
+    "long-dreams-no-value": behaviour(horizon=100, starts=115, bootstrap=False),
+    "random-driving-only": replace(SMALL, cycle_driver="random", cycle_episodes=150),
     "m-untrained": replace(SMALL, memory_learns="nothing"),
     "m-heads-only": replace(SMALL, memory_learns="heads"),
     "z-only": replace(SMALL, controller=ControllerConfig(hidden=0)),
@@ -107,23 +108,34 @@ def score(agent: Agent, official: bool, jobs: int) -> Score:
 
 
 def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
-    """Take over from the run of the unchanged recipe what this one would make just the same."""
-    base = ROOT / "runs" / "car-racing" / "recipe" / str(seed) / "cycle-00"
-    if not (base / "memory.safetensors").exists() or recipe.exploration != SMALL.exploration:
+    """Take over from the full run of this seed what this one would make just the same."""
+    base = ROOT / "runs" / "car-racing" / "full" / str(seed) / "cycle-00"
+    if not (base / "controller.safetensors").exists() or recipe.exploration != FULL.exploration:
         return
     claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)})
-    names = ["episodes"]
-    if (recipe.vision, recipe.vision_steps) == (SMALL.vision, SMALL.vision_steps):
-        names += ["vision.safetensors", "vision.json"]
-        same_m = "memory_learns", "grass"
-        if all(getattr(recipe, name) == getattr(SMALL, name) for name in same_m):
-            names += ["memory.safetensors", "memory.json"]
-    for name in names:
-        target = folder / "cycle-00" / name
-        if (base / name).is_dir():
-            shutil.copytree(base / name, target, copy_function=os.link)
-        else:
-            os.link(base / name, target)
+    stages = {  # and what decides each, besides the stage before it
+        "episodes": (),
+        "vision": ("vision", "vision_steps"),
+        "memory": ("memory_learns", "memory_steps", "grass"),
+        "controller": ("optimiser", "controller", "behaviour"),
+    }
+    (folder / "cycle-00").mkdir(exist_ok=True)
+    for stage, names in stages.items():
+        if any(getattr(free(recipe), name) != getattr(free(FULL), name) for name in names):
+            return
+        for path in [base / stage] if stage == "episodes" else base.glob(f"{stage}.*"):
+            target = folder / "cycle-00" / path.name
+            if path.is_dir():
+                partial = target.with_name(f".{target.name}")
+                shutil.copytree(path, partial, copy_function=os.link)
+                partial.rename(target)
+            else:
+                os.link(path, target)
+
+
+def free(recipe: Recipe) -> Recipe:
+    """As it is in cycle 0, where nothing has a price."""
+    return replace(recipe, behaviour=replace(recipe.behaviour, price=0.0))
 
 
 def main() -> None:
@@ -135,7 +147,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     full = options.what == "full"
-    variants = {"full": Recipe()} if full else {n: ABLATIONS[n] for n in options.variants}
+    variants = {"full": FULL} if full else {n: ABLATIONS[n] for n in options.variants}
     for seed in options.seeds:
         for variant, recipe in variants.items():
             if any((row["variant"], row["seed"]) == (variant, seed) for row in rows(options.out)):
@@ -164,7 +176,7 @@ def keep(path: Path, row: dict[str, Any]) -> None:
         made = {
             "command": "python benchmarks/car_racing.py full; ... ablations",
             "recipes": {n: dataclasses.asdict(r) for n, r in ABLATIONS.items()}
-            | {"full": dataclasses.asdict(Recipe())},
+            | {"full": dataclasses.asdict(FULL)},
             "versions": {"python": platform.python_version(), **packages},
         }
         text = json.dumps({"made": made, "rows": kept}, indent=1) + "\n"

@@ -4,9 +4,10 @@
     python benchmarks/ppo.py --seeds 1 2 3
 
 The settings are those of rl-baselines3-zoo for CarRacing (there for 4 million steps of two frames);
-its linear learning rate falls to zero over the frames given here. It drives wmlib/CarRacing-v3, our
-fast renderer, and is scored at the end, without noise, on the official CarRacing-v3. A row is
-written for each seed; seeds that have one are skipped.
+its linear learning rate falls to zero over the frames given here, which are those of a whole run of
+`benchmarks/car_racing.py`, rounded up. PPO drives wmlib/CarRacing-v3, our fast renderer, whose
+rewards are the official ones, and is scored there at the end, without noise, on the tracks that the
+other benchmarks are scored on. A row is written for each seed; seeds that have one are skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from wmlib.acting import Score
 from wmlib.storage import write_atomically
 
 OUT = Path(__file__).parent / "results" / "ppo.json"
-FRAMES, SKIP, STACK, ENVS = 500_000, 2, 2, 8
+ENV_ID = "wmlib/CarRacing-v3"
+FRAMES, SKIP, STACK, ENVS = 350_000, 2, 2, 8
 SETTINGS: dict[str, Any] = {
     "batch_size": 128,
     "n_steps": 512,
@@ -54,9 +56,9 @@ POLICY: dict[str, Any] = {
 RATE = 1e-4
 
 
-def make(env_id: str) -> gym.Env:
+def make() -> gym.Env:
     """One environment as the zoo wraps it: two frames a step, 64 x 64, grey."""
-    env = gym.make(env_id, action_repeat=SKIP)
+    env = gym.make(ENV_ID, action_repeat=SKIP)
     return gym.wrappers.GrayscaleObservation(env, keep_dim=True)
 
 
@@ -78,8 +80,8 @@ class Curve(BaseCallback):
 
 
 def drive(model: PPO, seeds: list[int]) -> Score:
-    """Whole episodes of the official environment, one after the other, without noise."""
-    env: VecEnv = DummyVecEnv([lambda: make("wmlib/OfficialCarRacing-v3")])
+    """Whole episodes, one after the other, without noise."""
+    env: VecEnv = DummyVecEnv([make])
     env = VecFrameStack(env, STACK)
     returns = []
     for seed in seeds:
@@ -91,12 +93,12 @@ def drive(model: PPO, seeds: list[int]) -> Score:
             total += float(reward[0])
         returns.append(total)
     env.close()
-    return Score("CarRacing-v3", tuple(returns), tuple(seeds))
+    return Score(ENV_ID, tuple(returns), tuple(seeds))
 
 
 def train(seed: int, frames: int, tracks: int) -> dict[str, Any]:
     """One row of the result."""
-    env: VecEnv = DummyVecEnv([lambda: Monitor(make("wmlib/CarRacing-v3"))] * ENVS)
+    env: VecEnv = DummyVecEnv([lambda: Monitor(make())] * ENVS)
     env = VecNormalize(VecFrameStack(env, STACK), norm_obs=False, norm_reward=True)
     model = PPO(
         "CnnPolicy", env, learning_rate=lambda left: RATE * left, policy_kwargs=POLICY, seed=seed,

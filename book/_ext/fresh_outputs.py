@@ -45,7 +45,7 @@ def drop_stale_cache(app: Sphinx, config: Any) -> None:
     record = build / ".inputs-of-cached-outputs"
     now = digest(Path(app.srcdir))
     if cache.exists() and not (record.exists() and record.read_text() == now):
-        logger.info("wmlib, artifacts or requirements.txt changed: every chapter runs again")
+        logger.info("%s: one of them changed, and every chapter runs again", ", ".join(INPUTS))
         shutil.rmtree(cache)
         forget_pages(app)
     build.mkdir(parents=True, exist_ok=True)
