@@ -110,11 +110,11 @@ def score(agent: Agent, official: bool, jobs: int) -> Score:
 def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:
     """Take over from the full run of this seed what this one would make just the same."""
     base = ROOT / "runs" / "car-racing" / "full" / str(seed) / "cycle-00"
-    if not (base / "controller.safetensors").exists() or recipe.exploration != FULL.exploration:
+    if not (base / "controller.safetensors").exists():
         return
     claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)})
     stages = {  # and what decides each, besides the stage before it
-        "episodes": (),
+        "episodes": ("exploration",),
         "vision": ("vision", "vision_steps"),
         "memory": ("memory_learns", "memory_steps", "grass"),
         "controller": ("optimiser", "controller", "behaviour"),
