@@ -1,7 +1,7 @@
 """Dyna measured: Sutton & Barto's figures in mazes, and what k imagined updates buy on CartPole.
 
     python benchmarks/dyna.py mazes
-    python benchmarks/dyna.py cartpole --seeds 10 --jobs 2
+    python benchmarks/dyna.py cartpole --seeds 5 --jobs 2
 
 Both write benchmarks/results/dyna.json. A run that is killed goes on with the rows it lacks; do not
 run two at once.
@@ -64,7 +64,7 @@ Row = dict[str, Any]
 
 # CartPole
 KS = (0, 1, 2, 5, 10, 20)
-EVERY, RUNS, LAST, GOAL, BUDGET = 250, 20, 4, 400.0, 15_000
+EVERY, RUNS, LAST, GOAL, BUDGET = 250, 20, 4, 400.0, 60_000
 EXAMINATION_SEED = 1_000_000  # of the examinations' first states; no learner trains on it
 
 # Mazes: how to make it, real steps, the step of the change, n, kappa of Dyna-Q+
@@ -380,7 +380,7 @@ def write(rows: Sequence[Row]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("mazes", "cartpole"))
-    parser.add_argument("--seeds", type=int, default=10, help="of cartpole, 0 to this less 1")
+    parser.add_argument("--seeds", type=int, default=5, help="of cartpole, 0 to this less 1")
     parser.add_argument("--ks", type=int, nargs="+", default=KS, help="of cartpole")
     parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
     options = parser.parse_args(arguments)

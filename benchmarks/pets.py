@@ -145,7 +145,6 @@ def sac(kind: str, seed: int) -> Row:
     model = SAC("MlpPolicy", env, learning_rate=SAC_RATE, gradient_steps=updates, seed=seed,
                 device="cpu")  # fmt: skip
     model.learn(TRIALS * STEPS)
-    row = {"updates": model._n_updates}
 
     class Mean:  # SAC's policy without its noise
         def reset(self, rng: np.random.Generator) -> None: ...
@@ -154,14 +153,14 @@ def sac(kind: str, seed: int) -> Row:
             return model.predict(observation, deterministic=True)[0]
 
     again = range(1000 * seed + TRIALS - 3, 1000 * seed + TRIALS)
-    row["without_noise"] = rounded(
-        run_episode(gym.make(ENV_ID), Mean(), trial).total_reward for trial in again
-    )
+    quiet = [run_episode(gym.make(ENV_ID), Mean(), trial).total_reward for trial in again]
     if total > TRIALS * STEPS:
         model.learn(total - TRIALS * STEPS, reset_num_timesteps=False)
-    return row | {
+    return {
         "returns": rounded(env.returns[: total // STEPS]),
+        "without_noise": rounded(quiet),
         "real_steps": total,
+        "updates": model._n_updates,
         "seconds": round(time.perf_counter() - began, 1),
     }
 
