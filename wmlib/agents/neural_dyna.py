@@ -165,7 +165,8 @@ class NeuralModelConfig:
     """Adam's (Chua et al. 2018: 1e-3)"""
     end_weight: float = 10.0
     """how much more a transition that ended the episode weighs in the cross-entropy, > 0: ends are
-    rare (10 in the code of Ha & Schmidhuber 2018)"""
+    rare (10 in the code of Ha & Schmidhuber 2018). The odds of an imagined end are divided by it,
+    or ends would be imagined that much too often."""
 
     def __post_init__(self) -> None:
         _check(self, "members", "units", "batch")
@@ -258,7 +259,8 @@ class NeuralModel:
 
         Returns:
             next states (B, D), a row of NaN where the episode would end (drawn with the probability
-            that the member gives it), and rewards (B,); for one state (D,) and ().
+            that the member gives it, less the weight of ends), and rewards (B,); for one state (D,)
+            and ().
         """
         given = np.atleast_2d(np.asarray(states, np.float32))  # (B, D)
         rows, size = len(given), self.buffer.size
@@ -268,7 +270,8 @@ class NeuralModel:
         chosen = self._rng.integers(self.config.members, size=rows)
         said = said[chosen, np.arange(rows)]  # (B, D + 2)
         next_states = given + self._unit * said[:, :size]  # (B, D)
-        next_states[self._rng.random(rows) < 1 / (1 + np.exp(-said[:, -1]))] = np.nan
+        log_odds = said[:, -1] - math.log(self.config.end_weight)  # (B,) of an end
+        next_states[self._rng.random(rows) < 1 / (1 + np.exp(-log_odds))] = np.nan
         rewards = said[:, size]
         return (next_states[0], rewards[0]) if np.ndim(states) == 1 else (next_states, rewards)
 
