@@ -38,18 +38,41 @@ def digest(root: Path) -> str:
     return total.hexdigest()
 
 
+def record(folder: Path) -> Path:
+    """Return the file that holds the digest of the inputs of what is in `folder`."""
+    return folder.parent / f".inputs-of-{folder.name.strip('._')}"
+
+
+def is_fresh(root: Path, folder: Path) -> bool:
+    """Tell whether what is in `folder` came from the inputs as they are now."""
+    path = record(folder)
+    return path.exists() and path.read_text(encoding="utf-8") == digest(root)
+
+
+def renew(root: Path, folder: Path) -> bool:
+    """Note that `folder` shall hold what the inputs give now, and tell whether it does not."""
+    stale = folder.exists() and not is_fresh(root, folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    record(folder).write_text(digest(root), encoding="utf-8")
+    return stale
+
+
+def drop_stale(root: Path, cache: Path) -> bool:
+    """Drop the cached outputs if any input has changed, and tell whether there were any."""
+    stale = renew(root, cache)
+    if stale:
+        shutil.rmtree(cache)
+    return stale
+
+
 def drop_stale_cache(app: Sphinx, config: Any) -> None:
     """Drop the cached outputs, and what was read with them, if any input has changed."""
-    build = Path(app.outdir).parent
-    cache = Path(config.nb_execution_cache_path or build / ".jupyter_cache")
-    record = build / ".inputs-of-cached-outputs"
-    now = digest(Path(app.srcdir))
-    if cache.exists() and not (record.exists() and record.read_text() == now):
+    cache = Path(config.nb_execution_cache_path or Path(app.outdir).parent / ".jupyter_cache")
+    if drop_stale(Path(app.srcdir), cache):
         logger.info("%s: one of them changed, and every chapter runs again", ", ".join(INPUTS))
-        shutil.rmtree(cache)
+    # The cache may be fresh, since chapters were run as tests, and pages not be.
+    if renew(Path(app.srcdir), Path(app.doctreedir)):
         forget_pages(app)
-    build.mkdir(parents=True, exist_ok=True)
-    record.write_text(now)
 
 
 def forget_pages(app: Sphinx) -> None:

@@ -60,6 +60,23 @@ class Book:
         self.output = result.stdout
         return result.returncode, set(log.read_text().split()) if log.exists() else set()
 
+    def test(self) -> tuple[int, set[str]]:
+        """Run the chapters with nbmake, and return the exit code and the chapters that ran."""
+        log = self.root / "ran"
+        log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider", "book"]
+        result = subprocess.run(
+            command,
+            cwd=self.root,
+            env=os.environ | {"PYTHONPATH": str(self.root), "RAN": str(log)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = result.stdout
+        return result.returncode, set(log.read_text().split()) if log.exists() else set()
+
     def page(self, chapter: str) -> str:
         return (self.root / "_build" / "html" / "book" / f"{chapter}.html").read_text()
 
@@ -79,6 +96,7 @@ def book(tmp_path: Path) -> Book:
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
     shutil.copytree(ROOT / "book" / "_vendor", tmp_path / "book" / "_vendor")  # of `make setup`
     shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
+    shutil.copy(ROOT / "book" / "conftest.py", tmp_path / "book")
     shutil.copy(ROOT / "_config.yml", tmp_path)
     shutil.copy(ROOT / "requirements.txt", tmp_path)
     (tmp_path / "book" / "index.md").write_text("# A book\n\n$x^2$ and {cite:t}`ha2018world`.\n")
@@ -110,6 +128,23 @@ def test_only_what_changed_runs_again(book: Book) -> None:
     (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n")
     assert book.build() == (0, {"one", "two"})
     assert "second-word" in book.page("one") and "first-word" not in book.page("one")
+
+
+def test_what_was_tested_is_not_run_again_to_be_built(book: Book) -> None:
+    book.write("one", code("one", "import os; print('threads', os.environ['OMP_NUM_THREADS'])"))
+    book.write("two", code("two", "assert False, 'not-so'"))
+    status, ran = book.test()
+    assert status == 1 and "not-so" in book.output and ran == {"one", "two"}, book.output
+
+    book.write("two", code("two", "import time\ntime.sleep(0)"))
+    status, ran = book.build()
+    assert status == 0 and ran == {"two"}, book.output
+    assert "first-word" in book.page("one") and "threads 1" in book.page("one")
+
+    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n")
+    assert book.test()[1] == {"one", "two"}
+    assert book.build() == (0, set())
+    assert "second-word" in book.page("one") and "second-word" in book.page("two")
 
 
 def test_each_input_counts(book: Book) -> None:
