@@ -53,7 +53,7 @@ def without_docstrings(tree: ast.AST) -> ast.AST:
 
 
 class WithoutChecks(ast.NodeTransformer):
-    """Remove what only refuses input: ``if ...: raise``, ``check_x(x)``, ``x = positive("x", x)``."""
+    """Remove what only refuses input: ``if ...: raise``, ``check_x(x)``, ``positive("x", x)``."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)
