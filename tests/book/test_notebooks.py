@@ -105,6 +105,13 @@ def definition(tree: ast.AST, name: str) -> ast.stmt | None:
     return None
 
 
+def on_page(tree: ast.AST, dotted: str) -> ast.stmt | None:
+    """Return what a cell defines as ``wmlib:dotted``: a method stands in its class, or alone."""
+    *_, owner, name = ["", *dotted.split(".")]
+    inside = definition(tree, owner)
+    return (definition(inside, name) if inside else None) or definition(tree, name)
+
+
 def in_library(dotted: str, root: Path = ROOT) -> ast.stmt:
     """Return the definition that ``wmlib:dotted`` names, from the library's source."""
     parts = dotted.split(".")
@@ -130,7 +137,7 @@ def drift(cell: Cell, root: Path = ROOT) -> list[str]:
     shown = bare(ast.parse(plain(cell)))
     wrong = []
     for dotted in names:
-        here = definition(shown, dotted.rsplit(".", 1)[-1])
+        here = on_page(shown, dotted)
         there = bare(in_library(dotted, root))
         if here is None:
             wrong.append(f"{dotted}: the cell does not define it")
@@ -204,6 +211,16 @@ def small_library(tmp_path: Path) -> Path:
             0,
         ),
         (["scratch.vision.SCALE", "scratch.vision.Vision"], "class Vision:\n    pass", 2),
+        (
+            ["scratch.vision.Vision.encode"],
+            "class Vision:\n    def encode(self, x):\n        return x * SCALE\n    more = 0",
+            0,
+        ),
+        (
+            ["scratch.vision.Vision.encode"],
+            "class Vision:\n    def encode(self, x):\n        return x / SCALE",
+            1,
+        ),
     ],
 )
 def test_drift_is_seen(small_library: Path, tags: list[str], text: str, wrong: int) -> None:
