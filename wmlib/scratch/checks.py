@@ -5,6 +5,7 @@ of the way of the algorithms: a short line at the head of a public function.
 """
 
 import math
+import numbers
 import operator
 
 import numpy as np
@@ -56,6 +57,22 @@ def positive(name: str, value: float) -> float:
     if not 0 < number < math.inf:
         raise ValueError(
             f"{name} must be a finite number above 0, got {value!r}"
+        )
+    return number
+
+
+def within(name: str, value: float, interval: str) -> float:
+    """`value` as a float in `interval`, such as "(0, 1]", or a ValueError."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    inside = low <= number <= high
+    if number == low and interval[0] == "(":
+        inside = False
+    if number == high and interval[-1] == ")":
+        inside = False
+    if not inside:
+        raise ValueError(
+            f"{name} must be a number in {interval}, got {value!r}"
         )
     return number
 
