@@ -486,6 +486,11 @@ def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:
             raise TypeError(f"policy must have reset(rng) and act(observation), got {policy!r}")
     if not isinstance(env_kwargs, Mapping | None):
         raise TypeError(f"env_kwargs must be a dict, got {env_kwargs!r}")
+    check_jobs(n_jobs)
+
+
+def check_jobs(n_jobs: Any) -> None:
+    """Refuse what is not a number of workers for joblib."""
     if n_jobs is not None:
         check_whole("n_jobs", n_jobs, -(2**31))
         if n_jobs == 0:
