@@ -33,7 +33,7 @@ def measure_speed(seconds: float = 20.0, seed: int = 0) -> dict[str, Any]:
         ValueError: for ``seconds`` not above 0.
     """
     if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be a finite number above 0, got {seconds!r}")
+        raise ValueError(f"seconds must be above 0 and finite, got {seconds!r}")
     official = gym.make("CarRacing-v3", disable_env_checker=True)
     ours = gym.make("wmlib/CarRacing-v3", disable_env_checker=True)
     rng = np.random.default_rng(seed)
