@@ -3,14 +3,15 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+# Relative, because the path of this folder may hold spaces.
+BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 HTML := _build/html
 # Tests and chapters run side by side, one thread each.
 SIDE_BY_SIDE := -n auto --maxprocesses=4 --maxschedchunk=1
 
 # Chapters run with the packages of .venv and nothing else, whether or not it is activated.
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH
@@ -23,8 +24,8 @@ help:  ## show this list
 
 setup: $(READY)  ## make .venv, install requirements.txt and wmlib in it, fetch the demos' browser files
 
-$(READY): requirements.txt pyproject.toml book/_ext/vendor.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "make: this book needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is Python %d.%d. Name another one: make PYTHON=python3.12 ..." % v)'
+$(READY): requirements.txt pyproject.toml book/_ext/vendor.py book/_ext/platforms.py
+	@$(PYTHON) book/_ext/platforms.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo 'make: $(PYTHON) could not make a virtual environment (Debian, Ubuntu: install python3-venv)' >&2; exit 1; }
 	@echo 'Installing the packages of requirements.txt in $(VENV): minutes the first time, and only then.'

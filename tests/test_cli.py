@@ -118,7 +118,7 @@ def test_collect_writes_what_it_says(
         (["evaluate", "none"], "no vision checkpoint at none/vision.safetensors"),
         (["dream", "none"], "no vision checkpoint"),
         (["bench", "dream", "--seconds", "0"], "seconds must be above 0, got 0"),
-        (["bench", "environment", "--seconds", "-1"], "seconds must be above 0, got -1"),
+        (["bench", "environment", "--seconds", "-1"], "seconds must be above 0 and finite, got -1"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_2_with_one_line_and_nothing_written(

@@ -32,6 +32,7 @@ FLOORS = {
     "data": 2,
     "figures": 2,
     "training": 2,
+    "checks": 1,
     "envs": 1,
     "scratch": 1,
     "storage": 1,
