@@ -17,7 +17,6 @@ from PIL import Image, ImageSequence
 from wmlib import figures
 from wmlib.figures import film_html, filmstrip, save_gif
 
-
 PALETTE = {
     name: matplotlib.colors.to_rgb(getattr(figures, name))
     for name in ("BLUE", "ORANGE", "GREEN", "PINK", "SKY", "RED", "GREY")

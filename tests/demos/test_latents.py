@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ def test_a_keyboard_alone_does_everything_and_leaves(shown: Opened, agent: Agent
         changes = [moved(int(name[1:])) for name in sliders]
         assert sorted(sliders) == sorted(f"z{i}" for i in range(32))
         assert changes[0] > 10 * changes[-1]  # some numbers hold much, and some nothing
-        for before, after in zip(changes, changes[1:], strict=False):
+        for before, after in pairwise(changes):
             assert after <= 1.05 * before + 1  # rounded weights, and pictures in whole numbers
         assert [*order[:2], order[-1]] == ["Next real picture", "All at 0", "below"]
 

@@ -154,8 +154,8 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             frames=_sheet(frames),
             still=still(
                 pictures(self._pictures(start, horizon), "Three pictures of a road", 160),
-                f"Dream quality explorer: the last frame that M saw, what was really seen {horizon} "
-                "decisions later, and what V paints of a dream of it.",
+                "Dream quality explorer: the last frame that M saw, what was really seen "
+                f"{horizon} decisions later, and what V paints of a dream of it.",
             ),
             seconds_per_decision=seconds_per_decision,
             **settings,
