@@ -33,6 +33,7 @@ FLOORS = {
     "figures": 2,
     "training": 2,
     "envs": 1,
+    "artifacts": 1,
     "scratch": 1,
     "storage": 1,
 }
