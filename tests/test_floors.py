@@ -34,6 +34,7 @@ FLOORS = {
     "training": 2,
     "checks": 1,
     "envs": 1,
+    "artifacts": 1,
     "scratch": 1,
     "storage": 1,
 }
