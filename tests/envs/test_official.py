@@ -87,13 +87,13 @@ def test_it_can_be_filmed_at_the_speed_of_the_car() -> None:
         for _ in range(times):
             env.step(np.float32([0.0, 1.0, 0.0]))
     assert np.array_equal(official.render(), ours.render())
-    with pytest.raises(ValueError, match="render_mode must be None or one of .*, got 'x-ray'"):
+    with pytest.raises(ValueError, match=r"render_mode must be None or one of .*, got 'x-ray'"):
         OfficialCarRacing(render_mode="x-ray")
 
 
 def test_a_step_without_a_track_says_what_is_missing() -> None:
     ours, nothing = gym.make("wmlib/OfficialCarRacing-v3"), np.zeros(3, np.float32)
-    with pytest.raises(gym.error.ResetNeeded, match="before calling env.reset"):
+    with pytest.raises(gym.error.ResetNeeded, match=r"before calling env\.reset"):
         ours.step(nothing)
     ours.reset(seed=0)
     with pytest.raises(gym.error.ResetNeeded, match="call reset first"):

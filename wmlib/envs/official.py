@@ -41,7 +41,7 @@ class OfficialCarRacing(gym.Wrapper):
 
     Args:
         action_repeat: official frames for each decision, >= 1. ``metadata["render_fps"]`` is
-            50 / ``action_repeat``: a film of one picture a decision plays as fast as the car drives.
+            50 / ``action_repeat``: a film of one picture a decision plays at the car's own speed.
         render_mode: None, or a mode of the official environment: "rgb_array", "human",
             "state_pixels".
 
