@@ -88,7 +88,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, kill_at: int) -> N
     assert history == expected
     assert same(resumed, undisturbed)
     finished = model(seed=2)
-    assert run(finished, kill_at=1, state=state) == expected  # nothing is left to do
+    assert run(finished, kill_at=1, state=str(state)) == expected  # nothing is left to do
     assert same(finished, undisturbed)
 
 

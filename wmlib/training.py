@@ -44,7 +44,7 @@ def fit(
     seed: int,
     clip: float | None = None,
     cooldown: float = 0.3,
-    state: Path | None = None,
+    state: str | Path | None = None,
     every: int = 250,
     description: str = "training",
     progress: bool = True,
@@ -89,7 +89,7 @@ def fit(
         "model": f"{type(model).__name__} of {getattr(model, 'config', None)}",
         "run": f"{steps=}, {learning_rate=}, {clip=}, {cooldown=}, {seed=}",
     }
-    first = 0
+    first, state = 0, None if state is None else Path(state)
     if state is not None and state.exists():
         first = _resume(state, identity, model, optimiser, trained, history)
     model.train()

@@ -1,5 +1,6 @@
 """The mazes: drawings, rules, changes; against Gymnasium's checker and scipy's shortest paths."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -191,10 +192,17 @@ def test_rendering() -> None:
     assert Maze().render() is None
 
 
-def test_it_can_be_pickled() -> None:
-    env = pickle.loads(pickle.dumps(Maze("S.G", "SG.", 3)))
+def test_a_copy_goes_on_where_the_original_stands() -> None:
+    env = Maze("S..G", "S.G.", 2)
     env.reset()
-    assert env.step(RIGHT)[:3] == (1, 0.0, False)
+    env.step(RIGHT)
+    for twin in (pickle.loads(pickle.dumps(env)), copy.deepcopy(env)):
+        assert (twin.steps, twin.step(RIGHT)[:3]) == (1, (2, 0.0, False))
+        assert str(twin.layout) == "S..G"
+        twin.reset()
+        twin.step(RIGHT)
+        assert str(twin.layout) == "S.G."  # its walls have changed after two steps
+    assert env.steps == 1
 
 
 def test_the_names_are_registered_without_importing_mazes() -> None:

@@ -25,7 +25,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import EzPickle
 
 Cell = tuple[int, int]
 """(row, column), counted from the top left."""
@@ -218,7 +217,7 @@ class Layout:
         raise ValueError(f"no path leads from the start {self.start} to {sorted(self.goals)}")
 
 
-class Maze(gym.Env[Any, Any], EzPickle):
+class Maze(gym.Env[Any, Any]):
     """A maze as an environment: Discrete(rows * columns) states, Discrete(4) actions.
 
     A state is a cell's number, `row * columns + column`. The actions are up, down, left, right; a
@@ -250,7 +249,6 @@ class Maze(gym.Env[Any, Any], EzPickle):
         change_at: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        EzPickle.__init__(self, layout, later, change_at, render_mode)
         if render_mode not in (None, "ansi"):
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
         if (later is None) != (change_at is None):
