@@ -154,15 +154,24 @@ def test_each_input_counts(book: Book) -> None:
     finally:
         sys.path.pop(0)
     seen = {digest(book.root)}
-    for name in ("wmlib/new.py", "artifacts/weights", "requirements.txt"):
+    for name in (
+        "wmlib/new.py",
+        "artifacts/weights",
+        "requirements.txt",
+        "benchmarks/results/a.json",
+    ):
         path = book.root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("changed")
         seen.add(digest(book.root))
-    assert len(seen) == 4
-    for name in ("wmlib/__pycache__/new.pyc", "README.md"):
+    assert len(seen) == 5
+    for name in (
+        "wmlib/__pycache__/new.pyc", "README.md", "artifacts/.DS_Store", "wmlib/.new.py.swp",
+        "wmlib/new.py~", "wmlib/#new.py#", "wmlib/4913", "wmlib/.hidden/new.py",
+        "artifacts/Thumbs.db", "artifacts/.weights.x1y2.tmp", "benchmarks/results/shake.json",
+    ):  # fmt: skip
         path = book.root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("of no account")
         assert digest(book.root) in seen
 
@@ -174,5 +183,8 @@ def test_what_is_wrong_fails_every_build_until_it_is_mended(book: Book) -> None:
         status, _ = book.build()
         assert status != 0
         assert "a-claim-that-is-false" in book.output and "nowhere" in book.output
+        # Its traceback has paths of this machine: it is kept, but not among what is served.
+        assert not (book.root / "_build" / "html" / "reports").exists()
+        assert list((book.root / "_build" / "reports").rglob("*.err.log"))
     book.write("two", code("two"))
     assert book.build()[0] != 0  # one of the two is left

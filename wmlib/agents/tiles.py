@@ -50,10 +50,11 @@ def memory_for(codes: Codes, action_repeat: int) -> MemoryConfig:
     if np.isclose(usual, -0.1 * action_repeat, atol=2e-3) and values[-1] > 0:
         config = tile_rewards(rewards, action_repeat)
     else:
+        mean, spread = float(rewards.mean()), float(rewards.std())
+        same = spread < 1e-5 * max(1.0, abs(mean))  # but for their rounding
         config = MemoryConfig(
-            reward="normal", reward_offset=float(rewards.mean()),
-            reward_scale=float(rewards.std()) or 1.0,
-        )  # fmt: skip
+            reward="normal", reward_offset=mean, reward_scale=1.0 if same else spread
+        )
     latent, actions = codes.mean.shape[1], codes.actions.shape[1]
     return dataclasses.replace(config, latent=latent, actions=actions)
 
