@@ -35,6 +35,7 @@ FLOORS = {
     "envs": 1,
     "scratch": 1,
     "storage": 1,
+    "typed": 0,
 }
 # Packages whose own modules build on one another.
 TOGETHER = {"agents", "demos", "envs", "scratch"}

@@ -294,10 +294,11 @@ def test_codes_keep_what_belongs_together() -> None:
         ends = codes.ends[first : first + len(one) + 1]
         assert ends.tolist() == [0] * (len(one) - 1) + [float(one.terminated), 0]
     assert np.isnan(codes.costs).all()
-    told = Codes.of(episodes, identity, lambda seen: np.abs(seen[:, 0]))
+    told = Codes.of(episodes, identity, lambda seen: np.tanh(seen[:, 0]) ** 2)
     for first, one in zip(told.first, episodes, strict=True):  # of what came after each action
         costs = told.costs[first : first + len(one) + 1]
-        assert np.array_equal(costs[:-1], np.abs(one.observations[1:, 0])) and np.isnan(costs[-1])
+        assert np.array_equal(costs[:-1], np.tanh(one.observations[1:, 0]) ** 2)
+        assert np.isnan(costs[-1])
 
 
 def test_windows_never_cross_an_episode() -> None:
@@ -336,7 +337,7 @@ def test_codes_refuse_what_m_cannot_read() -> None:
 
 def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
     codes = Codes.of(
-        [episode(12)], lambda o: (o, np.full_like(o, -100.0)), lambda o: o[:, 0]
+        [episode(12)], lambda o: (o, np.full_like(o, -100.0)), lambda o: np.tanh(o[:, 0]) ** 2
     )  # no noise in z
     seen = {}
 
