@@ -18,7 +18,7 @@ from wmlib.checkpoint import (
     save_checkpoint,
     save_module,
 )
-from wmlib.storage import DamagedFileError
+from wmlib.storage import DamagedFileError, digest, open_arrays, save_arrays
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,112 @@ def test_what_does_not_fit_is_refused_by_name(path: Path) -> None:
 
     with pytest.raises(DamagedFileError, match=r"module.safetensors.*units"):
         load_module(path, "layer", older)
+
+
+def forge(path: Path, arrays: dict | None = None, honest: bool = True, **manifest: object) -> None:
+    """Change a checkpoint as somebody would who knows all of its checksums."""
+    old, metadata = open_arrays(path)
+    arrays = {name: np.array(array) for name, array in (arrays or old).items()}
+    if "text" in manifest:
+        text = str(manifest["text"])
+    else:
+        sums = {"sha256": digest(arrays, {})} if honest else {}
+        text = json.dumps({**json.loads(metadata["manifest"]), **sums, **manifest})
+    path.with_suffix(".json").unlink(missing_ok=True)
+    save_arrays(path, arrays, {"manifest": text})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_neither_loaded_nor_saved(path: Path, value: float) -> None:
+    arrays = {name: np.array(array) for name, array in load_checkpoint(path, "layer")[0].items()}
+    arrays["layer.bias"][1] = value
+    forge(path, arrays)
+    for load in (lambda: load_module(path, "layer", make), lambda: load_checkpoint(path, "layer")):
+        with pytest.raises(
+            DamagedFileError, match=r"module\.safetensors: layer\.bias holds NaN or"
+        ):
+            load()
+    module = Module(Config())
+    with torch.no_grad():
+        module.layer.bias[1] = value
+    with pytest.raises(ValueError, match=r"new\.safetensors: layer\.bias holds NaN or infinity"):
+        save_module(path.with_name("new.safetensors"), module, "layer", MADE)
+    assert not path.with_name("new.safetensors").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float64, np.float16])
+def test_weights_of_another_dtype_are_not_cast(path: Path, dtype: type) -> None:
+    arrays = {
+        name: array.astype(dtype) for name, array in load_checkpoint(path, "layer")[0].items()
+    }
+    forge(path, arrays)
+    with pytest.raises(DamagedFileError, match=rf"module\.safetensors.*{np.dtype(dtype)}"):
+        load_module(path, "layer", make)
+
+
+def test_a_huge_configuration_is_refused_without_the_memory_for_it(path: Path) -> None:
+    forge(path, config={"units": 10**12, "shape": [1, 2]})  # 4 TB
+    with pytest.raises(DamagedFileError, match=r"module\.safetensors: arrays of other .*10{12}"):
+        load_module(path, "layer", make)
+    forge(path, config={"units": 2**62, "shape": [1, 2]})
+    with pytest.raises(DamagedFileError, match=r"module\.safetensors: not the configuration"):
+        load_module(path, "layer", make)
+
+
+def test_arrays_of_another_manifest_are_refused(path: Path) -> None:
+    arrays = {name: array + 1 for name, array in load_checkpoint(path, "layer")[0].items()}
+    forge(path, arrays, honest=False)
+    with pytest.raises(DamagedFileError, match=r"module\.safetensors: not the arrays of its man"):
+        load_checkpoint(path, "layer")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "3", "NaN", "[" * 100_000, "{}", '{"kind": "layer"}', '{"kind": 3}', "\xe4"]
+)
+def test_manifests_that_are_none_are_refused_by_name(path: Path, text: str) -> None:
+    forge(path, text=text)
+    with pytest.raises(DamagedFileError, match=r"module\.safetensors"):
+        load_checkpoint(path, "layer")
+
+
+def test_the_manifest_beside_is_read_as_utf8_and_is_a_file(path: Path) -> None:
+    save_module(path, Module(Config()), "layer", {**MADE, "command": "from Zürich — 日本"})
+    beside = path.with_suffix(".json")
+    text = json.dumps(json.loads(beside.read_text("utf-8")), ensure_ascii=False)
+    beside.write_text(text, encoding="utf-8")
+    assert load_checkpoint(path, "layer")[1]["made"]["command"] == "from Zürich — 日本"
+    beside.write_bytes(text.encode("latin-1", "replace"))
+    with pytest.raises(DamagedFileError, match=r"module\.json: not JSON"):
+        load_checkpoint(path, "layer")
+    if hasattr(os, "mkfifo"):
+        beside.unlink()
+        os.mkfifo(beside)
+        with pytest.raises(DamagedFileError, match=r"module\.json: not a file but a pipe"):
+            load_checkpoint(path, "layer")
+
+
+def test_loading_draws_no_random_numbers(path: Path) -> None:
+    before = torch.get_rng_state()
+    load_module(path, "layer", make)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: load_checkpoint(3, "layer"), "path must be a word or a Path, got 3"),
+        (lambda: load_module("x", "layer", None), "make must be a function, got None"),
+        (lambda: save_module("x.safetensors", None, "layer", MADE), "module must be a Module, got"),
+        (lambda: made_by(seed=1.5, steps=1, seconds=1), "seed must be a whole number, got 1.5"),
+        (
+            lambda: save_checkpoint("x.safetensors", {}, kind="x", config=Config, made=MADE),
+            "config must be a dataclass with its values, got",
+        ),
+    ],
+)
+def test_arguments_of_other_types_are_refused(call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_nothing_is_written_of_a_checkpoint_that_cannot_be(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Dreaming: many rollouts at once, held to a plain loop through M."""
 
 import math
+import re
 import warnings
 from dataclasses import replace
 
@@ -14,7 +15,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import Episode
-from wmlib.dream import Dream, DreamEnv, Starts, measure_dream, most_paid, warm_up
+from wmlib.dream import (
+    LARGEST_PRICE,
+    Dream,
+    DreamEnv,
+    Starts,
+    followed,
+    measure_dream,
+    most_paid,
+    warm_up,
+)
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, Prediction, State
 from wmlib.training import seeded
 from wmlib.value import ValueConfig, ValueFunction
@@ -226,13 +236,67 @@ def test_parts_that_do_not_fit_are_refused() -> None:
             dream.returns(c, starts, horizon=1, discount=discount, generator=noise())
     with pytest.raises(ValueError, match="the value reads 288 features, a dream has 9"):
         dream.returns(c, starts, horizon=1, value=ValueFunction(), generator=noise())
-    for temperature in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"temperature .* got {temperature}"):
-            Dream(model(), temperature)
-        with pytest.raises(ValueError, match=f"temperature .* got {temperature}"):
-            DreamEnv(model(), starts, SPACE, temperature=temperature)
-    with pytest.raises(ValueError, match="seconds must be above 0, got 0"):
-        measure_dream(seconds=0)
+    for temperature in (0.0, -1.0, math.nan, math.inf, 1e300, 1e-300, 2**70, "1", None):
+        for call in (
+            lambda t=temperature: Dream(model(), t),
+            lambda t=temperature: DreamEnv(model(), starts, SPACE, temperature=t),
+        ):
+            with pytest.raises(
+                ValueError, match="temperature must be .*, got " + re.escape(repr(temperature))
+            ):
+                call()
+    with pytest.raises(ValueError, match="starts need finite numbers, got NaN or infinity in cell"):
+        dream.imagine(c, starts._replace(cell=starts.cell * math.nan), 3, noise())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"horizon": 2.5}, "horizon must be a whole number, got 2.5"),
+        ({"horizon": math.nan}, "horizon must be a whole number, got nan"),
+        ({"horizon": "3"}, "horizon must be a whole number, got '3'"),
+        ({"horizon": 2**70}, "horizon must be a whole number, got 1180591620717411303424"),
+        ({"horizon": -1}, "horizon must be at least 1, got -1"),
+        ({"discount": "1"}, "discount must be a number, got '1'"),
+        ({"rows": 0}, "rows must be at least 1, got 0"),
+        ({"generator": 7}, "generator must be a Generator, got 7"),
+        ({"controller": None}, "controller must be a LinearController, got None"),
+        ({"starts": torch.zeros(3)}, r"starts must be a Starts, got Tensor of shape \(3,\)"),
+        ({"starts": Starts(1, 2, 3)}, "z must be a Tensor, got 1"),
+        ({"value": 0}, "value must be a ValueFunction or None, got 0"),
+    ],
+)
+def test_a_dream_refuses_arguments_that_are_none(options: dict, message: str) -> None:
+    given = {"controller": population(2), "starts": starting(3), "horizon": 2, "generator": noise()}
+    with pytest.raises(ValueError, match=message):
+        Dream(model()).returns(**{**given, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seconds": 0}, "seconds must be above 0, got 0"),
+        ({"seconds": math.inf}, "seconds must be above 0, got inf"),
+        ({"seconds": 1e300}, "seconds must be above 0, got 1e[+]300"),
+        ({"seconds": "1"}, "seconds must be a number, got '1'"),
+        ({"population": 0}, "population must be at least 1, got 0"),
+        ({"starts": 1.5}, "starts must be a whole number, got 1.5"),
+        ({"horizon": 0}, "horizon must be at least 1, got 0"),
+    ],
+)
+def test_a_measurement_refuses_numbers_out_of_range(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure_dream(**options)
+
+
+@pytest.mark.parametrize("price", [-1.0, math.nan, math.inf, 1e300, "1"])
+def test_a_price_is_a_number_that_a_dream_can_pay(price: object) -> None:
+    costly = model(replace(CONFIG, cost_weight=1.0))
+    with pytest.raises(ValueError, match="price must be a number.*, got " + re.escape(repr(price))):
+        Dream(costly, price=price)
+    assert Dream(costly, price=LARGEST_PRICE).returns(
+        population(1), starting(2), horizon=3, generator=noise()
+    ).isfinite().all()  # fmt: skip
 
 
 # Starts
@@ -280,6 +344,12 @@ def test_warm_up_refuses_what_it_cannot_read() -> None:
         warm_up(model(), codes, warm=-1)
     with pytest.raises(ValueError, match="M has 4 latents"):
         warm_up(model(replace(CONFIG, latent=4)), codes)
+    with pytest.raises(TypeError, match=r"warm must be a whole number, got 1.5"):
+        warm_up(model(), codes, warm=1.5)
+    with pytest.raises(ValueError, match="warm must be at least 0, got -1"):
+        followed(codes, -1, 2)
+    with pytest.raises(TypeError, match="horizon must be a whole number, got nan"):
+        followed(codes, 1, math.nan)
 
 
 # The dream as an environment
@@ -346,8 +416,15 @@ def test_the_environment_refuses_what_does_not_fit() -> None:
         DreamEnv(model(), starting(2), SPACE, horizon=0)
     with pytest.raises(ValueError, match="at least one start"):
         DreamEnv(model(), starting(0), SPACE)
-    with pytest.raises(ValueError, match="M knows 3 actions, the space is Discrete"):
-        DreamEnv(model(), starting(2), gym.spaces.Discrete(3))
+    for space in (gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([2, 2, 2])):
+        with pytest.raises(
+            ValueError, match=f"M knows 3 actions, the space is {type(space).__name__}"
+        ):
+            DreamEnv(model(), starting(2), space)
+    with pytest.raises(TypeError, match="action_space must be a Space, got 3"):
+        DreamEnv(model(), starting(2), 3)
+    with pytest.raises(ValueError, match=r"vision has 32 latents, M has 3"):
+        environment(vision=VAE())
     with pytest.raises(ValueError, match="None or 'rgb_array', got 'human'"):
         environment(render_mode="human")
     with pytest.raises(ValueError, match="needs vision"):
@@ -357,8 +434,13 @@ def test_the_environment_refuses_what_does_not_fit() -> None:
         env.step(np.zeros(3, np.float32))
     with pytest.raises(ValueError, match=r"start must be in \[0, 9\), got 9"):
         env.reset(options={"start": 9})
+    for start in (-1, "1", 1.5, object()):
+        with pytest.raises(ValueError, match=r"start must be in \[0, 9\), got "):
+            env.reset(options={"start": start})
+    with pytest.raises(TypeError, match=r"seed must be a whole number or None, got 2.5"):
+        env.reset(seed=2.5)
     env.reset(seed=0)
-    for wrong in (np.zeros(2), np.full(3, np.nan)):
+    for wrong in (np.zeros(2), np.full(3, np.nan), None, "left", np.array(["a", "b", "c"])):
         with pytest.raises(ValueError, match="an action must be 3 finite numbers"):
             env.step(wrong)
 

@@ -37,6 +37,7 @@ FLOORS = {
     "artifacts": 1,
     "scratch": 1,
     "storage": 1,
+    "typed": 0,
 }
 # Packages whose own modules build on one another.
 TOGETHER = {"agents", "demos", "envs", "scratch"}

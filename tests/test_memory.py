@@ -1,6 +1,7 @@
 """M, the MDN-RNN."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal, Poisson
 from wmlib.data import Episode
 from wmlib.memory import (
     MDNRNN,
+    TEMPERATURES,
     Codes,
     MemoryConfig,
     Prediction,
     State,
     batch_loss,
+    check_rewards,
     log_likelihood,
     sample,
     train_memory,
@@ -154,12 +157,27 @@ def test_components_are_drawn_for_each_latent_on_its_own() -> None:
     assert signs.T.corrcoef().fill_diagonal_(0).abs().max() < 0.1
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "temperature", [0.0, -1.0, float("nan"), float("inf"), 1e300, 1e-300, 2**70, "1", None, [1.0]]
+)
 def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
-    with pytest.raises(
-        ValueError, match=f"temperature must be a positive number, got {temperature}"
+    message = "temperature must be a (positive )?number, got " + re.escape(repr(temperature))
+    for call in (
+        lambda: sample(predictions(), temperature),
+        lambda: model().rollout(normal(1, 3), model().initial(1), normal(1, 2, 2), temperature),
     ):
-        sample(predictions(), temperature)
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_at_the_ends_of_the_temperatures_numbers_are_finite() -> None:
+    memory = model(scale=30)
+    for temperature in TEMPERATURES:
+        z, rewards = memory.rollout(
+            normal(50, 3), memory.initial(50), normal(50, 9, 2), temperature,
+            torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        assert torch.isfinite(z).all() and torch.isfinite(rewards).all()
 
 
 # Losses
@@ -294,10 +312,11 @@ def test_codes_keep_what_belongs_together() -> None:
         ends = codes.ends[first : first + len(one) + 1]
         assert ends.tolist() == [0] * (len(one) - 1) + [float(one.terminated), 0]
     assert np.isnan(codes.costs).all()
-    told = Codes.of(episodes, identity, lambda seen: np.abs(seen[:, 0]))
+    told = Codes.of(episodes, identity, lambda seen: np.tanh(seen[:, 0]) ** 2)
     for first, one in zip(told.first, episodes, strict=True):  # of what came after each action
         costs = told.costs[first : first + len(one) + 1]
-        assert np.array_equal(costs[:-1], np.abs(one.observations[1:, 0])) and np.isnan(costs[-1])
+        assert np.array_equal(costs[:-1], np.tanh(one.observations[1:, 0]) ** 2)
+        assert np.isnan(costs[-1])
 
 
 def test_windows_never_cross_an_episode() -> None:
@@ -327,6 +346,29 @@ def test_codes_refuse_what_m_cannot_read() -> None:
         Codes.of([discrete], identity)
     with pytest.raises(ValueError, match=r"one number for each of 3 observations, got \(4,\)"):
         Codes.of([episode(3)], identity, lambda seen: np.zeros(4))
+    with pytest.raises(TypeError, match="episodes must hold episodes, got 3"):
+        Codes.of([3], identity)
+    for wrong, message in (
+        (lambda seen: seen, "encode must give .* 4 observations, got ndarray"),
+        (lambda seen: (seen, seen[1:]), r"encode must give .*, got \[\(4, 3\), \(3, 3\)\]"),
+        (lambda seen: (seen[1:], seen[1:]), "encode must give"),
+        (lambda seen: (seen.astype(float), seen), r"mean must be float32 .* got float64 \(4, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Codes.of([episode(3)], wrong)
+    with pytest.raises(ValueError, match=r"costs must be in \[0, 1\]"):
+        Codes.of([episode(3)], identity, lambda seen: np.full(3, 1.5))
+    good = Codes.of([episode(3), episode(2)], identity)
+    for name, wrong in (
+        ("rewards", good.rewards[1:]), ("actions", good.actions[:, 0]),
+        ("lengths", good.lengths[1:]),
+        ("lengths", good.lengths.astype(float)), ("lengths", np.array([-1, 6])), ("mean", [1.0]),
+        ("ends", good.ends.astype(np.float64)), ("log_variance", good.log_variance[:, :2]),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"^{name} must"):
+            replace(good, **{name: wrong})
+    with pytest.raises(ValueError, match=r"latents and actions of other must be \(3, 2\)"):
+        good.merged(replace(good, actions=good.actions[:, :1]))
     codes = Codes.of([episode(9)], identity)
     with pytest.raises(ValueError, match="M has 4 latents and 2 actions, the codes have 3 and 2"):
         train_memory(codes, replace(SMALL, latent=4), steps=1, progress=False)
@@ -336,7 +378,7 @@ def test_codes_refuse_what_m_cannot_read() -> None:
 
 def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
     codes = Codes.of(
-        [episode(12)], lambda o: (o, np.full_like(o, -100.0)), lambda o: o[:, 0]
+        [episode(12)], lambda o: (o, np.full_like(o, -100.0)), lambda o: np.tanh(o[:, 0]) ** 2
     )  # no noise in z
     seen = {}
 
@@ -355,6 +397,52 @@ def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
         assert np.array_equal(reward[b], codes.rewards[row : row + 5])
         assert np.array_equal(end[b], codes.ends[row : row + 5])
         assert np.array_equal(cost[b], codes.costs[row : row + 5])
+
+
+# Rewards that a head cannot say
+
+
+def rewarded(*rewards: float, terminated: bool = False) -> Codes:
+    """Two episodes, the second of which has these rewards."""
+    first, given = episode(6), np.array(rewards, np.float32)
+    first = replace(first, rewards=np.zeros(6, np.float32))
+    second = replace(episode(len(given), 1), rewards=given, terminated=terminated)
+    return Codes.of([first, second], identity)
+
+
+def test_a_rate_of_events_cannot_be_a_punishment() -> None:
+    config = MemoryConfig(3, 2, hidden=4, mixtures=2, window=4, batch=2)
+    punished = rewarded(*[-1.0] * 6)
+    message = (
+        r"cannot say a reward below reward_offset 0, got -1 in row 7: "
+        r"take MemoryConfig\(reward='normal'\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        train_memory(punished, config, steps=1, progress=False)
+    with pytest.raises(ValueError, match="below reward_offset 0, got -2 in row 8"):
+        check_rewards(config, rewarded(1, -2, 1, 1, 1))
+    with pytest.raises(ValueError, match="below reward_offset 0, got -2 in row 9"):
+        check_rewards(config, rewarded(1, 1, -2))  # cut off, not ended
+    train_memory(punished, replace(config, reward="normal"), steps=1, progress=False)
+    train_memory(punished, replace(config, reward_offset=-1.0), steps=1, progress=False)
+
+
+def test_what_car_racing_pays_is_sayable() -> None:
+    """-0.1 a frame in float32, so much of it as was driven; tiles; -100 for leaving, at the end."""
+    config = MemoryConfig(3, 2, reward_scale=3.6, reward_offset=-0.1 * 3)
+    frame = np.float32(-0.1)
+    check_rewards(config, rewarded(frame * 3, frame + frame + frame, 3.3, 7.2 - 0.3, -0.1))
+    check_rewards(config, rewarded(-0.3, 3.3, -100.2, terminated=True))
+    unused = rewarded(1, 1)
+    unused.rewards[[6, 9]] = -50.0, np.nan  # rows that follow no action
+    check_rewards(config, unused)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("reward", ["normal", "poisson"])
+def test_rewards_that_are_no_numbers_are_refused(value: float, reward: str) -> None:
+    with pytest.raises(ValueError, match=f"rewards must be finite, got {value} in row 8"):
+        train_memory(rewarded(1, value, 1), replace(SMALL, reward=reward), progress=False)
 
 
 # Learning
@@ -403,8 +491,28 @@ def test_it_learns_a_fork_that_no_single_normal_can() -> None:
     [{"latent": 0}, {"mixtures": 0}, {"window": 0}, {"reward": "cauchy"}, {"clip": 0.0},
      {"log_sigma_range": (1.0, 1.0)}, {"log_sigma_range": (float("nan"), 1.0)},
      {"reward_scale": -1.0}, {"reward_weight": float("nan")}, {"reward_offset": float("inf")},
-     {"learning_rate": 0.0}],
+     {"learning_rate": 0.0}, {"latent": 2.5}, {"hidden": "8"}, {"clip": None},
+     {"reward": np.array(["normal"])}, {"log_sigma_range": 3}, {"log_sigma_range": ("a", "b")}],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         MemoryConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 2**63}, "seed must be a whole number, got 9223372036854775808"),
+        ({"seed": "1"}, "seed must be a whole number, got '1'"),
+        ({"state": "run.safetensors"}, "state must be a Path or None, got 'run.safetensors'"),
+        ({"config": 3}, "config must be a MemoryConfig or None, got 3"),
+        ({"codes": [1]}, r"codes must be a Codes, got \[1\]"),
+    ],
+)
+def test_training_refuses_what_it_cannot_use(options: dict, message: str) -> None:
+    given = {"codes": Codes.of([episode(9)], identity), "config": SMALL, "steps": 1, **options}
+    with pytest.raises(ValueError, match=message):
+        train_memory(**given, progress=False)

@@ -1,7 +1,10 @@
 """Files that survive: whole or refused, never half written."""
 
 import errno
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +144,97 @@ def test_a_kill_while_writing_leaves_the_old_file(
         write_atomically(path, b"new")
     assert path.read_bytes() == old
     assert not temporary(path.parent)
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    write = (
+        "import os, signal, sys, wmlib.storage as storage\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "storage.write_atomically(sys.argv[1], b'x' * 1000)"
+    )
+    for _ in range(2):
+        killed = subprocess.run([sys.executable, "-c", write, path], env=os.environ)
+        assert killed.returncode < 0
+        assert len(temporary(tmp_path)) == 1 and not path.exists()
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_another_process_writes_at_this_moment_is_left_alone(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    path, theirs = tmp_path / "a", tmp_path / ".a.tmp"
+    with theirs.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"half a fi")
+        file.flush()
+        for data in (b"ours", b"ours again"):
+            write_atomically(path, data)
+            assert path.read_bytes() == data
+        assert temporary(tmp_path) == [theirs] and theirs.read_bytes() == b"half a fi"
+        file.write(b"le")
+        file.flush()
+        os.replace(theirs, path)
+    assert path.read_bytes() == b"half a file"
+
+
+def test_writers_of_one_file_never_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write = (
+        "import sys, wmlib.storage as storage\n"
+        "for _ in range(60): storage.write_atomically(sys.argv[1], sys.argv[2].encode() * 10**5)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", write, path, letter]) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            data = path.read_bytes()
+            assert len(data) == 10**5 and len(set(data)) == 1
+            seen.add(data[:1])
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen and os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_or_a_folder_in_a_files_place_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, what in (("pipe", "a pipe"), ("", "a folder")):
+        with pytest.raises(DamagedFileError, match=f"{name}: not a file but {what}"):
+            open_arrays(tmp_path / name)
+    os.mkfifo(tmp_path / ".a.tmp")  # and in the place of what is written
+    write_atomically(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_headers_that_no_writer_wrote_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for header in (
+        b"[" * 100_000 + b"]" * 100_000 + b"}",
+        json.dumps({"__metadata__": {"manifest": {"kind": 3}}}).encode(),
+        json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, "x"]}}).encode(),
+        b"3}",
+    ):
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(DamagedFileError, match=r"a\.safetensors"):
+            open_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: write_atomically("x", "text"), "data must be bytes, got 'text'"),
+        (lambda: write_together({Path("x"): None}), "bytes can be written to x, got NoneType"),
+        (lambda: save_arrays(3, {}), "path must be a word or a Path, got 3"),
+        (lambda: save_arrays("x", [np.ones(3)]), "arrays must be a Mapping, got"),
+        (lambda: pack({3: np.ones(3)}), "names and metadata must be words, got 3"),
+        (lambda: pack({"a": np.ones(3)}, {"seed": 3}), "names and metadata must be words, got 3"),
+        (lambda: open_arrays(None), "path must be a word or a Path, got None"),
+    ],
+)
+def test_other_things_than_files_and_arrays_are_refused(call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_the_name(tmp_path: Path) -> None:

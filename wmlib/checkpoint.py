@@ -20,12 +20,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from wmlib.storage import DamagedFileError, digest, open_arrays, pack, write_together
+from wmlib.storage import (
+    DamagedFileError,
+    check_regular,
+    digest,
+    open_arrays,
+    pack,
+    read_json,
+    write_together,
+)
+from wmlib.typed import typed
 
 Manifest = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
 
 
+@typed
 def made_by(*, seed: int, steps: int, seconds: float) -> Manifest:
     """What made a file: this process's command and versions, and what the caller knows.
 
@@ -47,6 +57,7 @@ def made_by(*, seed: int, steps: int, seconds: float) -> Manifest:
     }
 
 
+@typed
 def save_checkpoint(
     path: str | Path,
     arrays: Mapping[str, np.ndarray],
@@ -70,12 +81,18 @@ def save_checkpoint(
         The manifest.
 
     Raises:
-        ValueError: the name ends in something else, or a number in the manifest is not finite.
+        ValueError: the name ends in something else, or a number in the manifest or in an array is
+            not finite.
         OSError: a file cannot be written; an earlier checkpoint at `path` is as it was.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"a checkpoint's name ends in .safetensors, got {path}")
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"config must be a dataclass with its values, got {config!r}")
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    if unfit := _not_finite(arrays):
+        raise ValueError(f"{path}: {unfit} holds NaN or infinity; nothing is saved")
     manifest: Manifest = {
         "kind": kind,
         "config": dataclasses.asdict(config),
@@ -89,12 +106,14 @@ def save_checkpoint(
     return manifest
 
 
+@typed
 def load_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Manifest]:
     """Open a checkpoint of `save_checkpoint`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DamagedFileError: the file was cut short or altered, or the manifest beside it is another's.
+        DamagedFileError: the file was cut short or altered, a number in it is not finite, or the
+            manifest beside it is another's.
         ValueError: it holds another kind of thing.
     """
     path = Path(path)
@@ -103,20 +122,31 @@ def load_checkpoint(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray],
     arrays, metadata = open_arrays(path)
     if "manifest" not in metadata:
         raise DamagedFileError(f"{path}: it has no manifest, so it is not a checkpoint of wmlib")
-    manifest: Manifest = json.loads(metadata["manifest"])
+    manifest: Manifest = read_json(metadata["manifest"], f"the manifest in {path}")
     beside = path.with_suffix(".json")
     if beside.exists():
-        try:
-            other = json.loads(beside.read_text())
-        except ValueError as error:
-            raise DamagedFileError(f"{beside}: not JSON ({error})") from error
-        if other != manifest:
+        check_regular(beside)
+        if read_json(beside.read_bytes(), beside) != manifest:
             raise DamagedFileError(f"{beside}: not the manifest of {path.name}")
+    for name, hold in (("kind", str), ("config", dict), ("made", dict), ("scored", dict)):
+        if not isinstance(manifest.get(name), hold):
+            raise DamagedFileError(f"the manifest in {path}: no {name!r}, or not a {hold.__name__}")
     if manifest["kind"] != kind:
         raise ValueError(f"{path} holds {manifest['kind']!r}, expected {kind!r}")
+    if manifest.get("sha256") != digest(arrays, {}):
+        raise DamagedFileError(f"{path}: not the arrays of its manifest (SHA-256 differs)")
+    if unfit := _not_finite(arrays):
+        raise DamagedFileError(f"{path}: {unfit} holds NaN or infinity")
     return arrays, manifest
 
 
+def _not_finite(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The name of the first array in which a number is not finite."""
+    floats = ((name, a) for name, a in arrays.items() if a.dtype.kind == "f")
+    return next((name for name, a in floats if not np.isfinite(a).all()), None)
+
+
+@typed
 def record_score(path: str | Path, kind: str, scored: Mapping[str, Any]) -> None:
     """Add to a checkpoint's manifest what it scored; errors as `load_` and `save_checkpoint`."""
     arrays, manifest = load_checkpoint(path, kind)
@@ -124,6 +154,7 @@ def record_score(path: str | Path, kind: str, scored: Mapping[str, Any]) -> None
     _write(Path(path), arrays, manifest)
 
 
+@typed
 def save_module(
     path: str | Path, module: nn.Module, kind: str, made: Mapping[str, Any]
 ) -> Manifest:
@@ -132,31 +163,39 @@ def save_module(
     return save_checkpoint(path, arrays, kind=kind, config=module.config, made=made)
 
 
+@typed
 def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module]) -> Module:
     """Load a module that `save_module` saved.
 
     Args:
         path: of the file.
         kind: that it must hold.
-        make: makes the module from the fields of its configuration.
+        make: makes the module from the fields of its configuration. All of its tensors are in its
+            `state_dict`: the module is made without memory, and gets it when its shapes are known
+            to be those of the file.
 
     Raises:
-        DamagedFileError: as `load_checkpoint`; or an array has another name or shape than in the
-            module.
+        DamagedFileError: as `load_checkpoint`; or an array has another name, shape or dtype than in
+            the module.
     """
     arrays, manifest = load_checkpoint(path, kind)
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()}
     try:
-        module = make(fields)
-    except (TypeError, ValueError) as error:
+        with torch.device("meta"):
+            module = make(fields)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
-    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: array.shape for name, array in arrays.items()}
+    expected = {
+        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in module.state_dict().items()
+    }
+    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if found != expected:
         wrong = sorted(set(found.items()) ^ set(expected.items()))
         raise DamagedFileError(
-            f"{path}: arrays of other names or shapes than its {kind}: {wrong[:4]}"
+            f"{path}: arrays of other names, shapes or dtypes than its {kind}: {wrong[:4]}"
         )
+    module.to_empty(device="cpu")
     module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return module.eval()
 

@@ -28,6 +28,7 @@ from wmlib.memory import (
     sample,
 )
 from wmlib.training import seeded
+from wmlib.typed import check_type, typed
 from wmlib.value import ValueFunction
 from wmlib.vision import VAE
 
@@ -47,6 +48,7 @@ class Starts(NamedTuple):
         return Starts(*(part[rows] for part in self))
 
 
+@typed
 @torch.no_grad()
 def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> Starts:
     """Every moment of real episodes as a start: M has read all the real decisions before it.
@@ -82,6 +84,7 @@ def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> St
     return starts
 
 
+@typed
 def followed(codes: Codes, warm: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Which of `warm_up`'s moments are followed by enough real decisions to compare a dream with.
 
@@ -95,10 +98,11 @@ def followed(codes: Codes, warm: int, horizon: int) -> tuple[np.ndarray, np.ndar
         `codes`; those of what followed are the next T.
 
     Raises:
-        ValueError: `horizon` is less than 1, or no episode is long enough.
+        ValueError: a number is out of range, or no episode is long enough.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1, got {horizon}")
+    for name, number, least in (("warm", warm, 0), ("horizon", horizon, 1)):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, got {number}")
     rows, left = [], []
     for t in range(warm, max(codes.lengths)):
         alive = codes.lengths > t
@@ -151,6 +155,7 @@ class Dream:
         price: what a cost of 1 takes away, in the environment's rewards; see `check_price`.
     """
 
+    @typed
     def __init__(
         self,
         memory: MDNRNN,
@@ -244,6 +249,7 @@ class Dream:
             now, then = then, now
         yield Moment(now.view(n, -1)[:, : latent + hidden], nothing, nothing, nothing)
 
+    @typed
     def returns(
         self,
         controller: LinearController,
@@ -273,6 +279,8 @@ class Dream:
             ValueError: the parts do not fit together, or a number is out of range.
         """
         check_dream(self.memory, controller, starts, horizon)
+        if rows < 1:
+            raise ValueError(f"rows must be at least 1, got {rows}")
         if not 0 < discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {discount}")
         if value is not None and value.config.features != sum(self.sizes[:2]):
@@ -300,6 +308,7 @@ class Dream:
             parts.append(total.view(len(some.parameters), -1))
         return torch.cat(parts)
 
+    @typed
     def imagine(
         self, controller: LinearController, starts: Starts, horizon: int, generator: torch.Generator
     ) -> Imagined:
@@ -321,6 +330,7 @@ def paid(reward: Tensor, most: float) -> Tensor:
     return torch.minimum(reward, 2 * most - reward)
 
 
+@typed
 def most_paid(config: MemoryConfig, pace: float | None) -> float:
     """The reward of a decision in which `pace` events happen; none is paid better, see `paid`.
 
@@ -338,16 +348,24 @@ def most_paid(config: MemoryConfig, pace: float | None) -> float:
     return config.reward_offset + config.reward_scale * pace
 
 
+LARGEST_PRICE = 1e6
+"""of a cost of 1, in rewards; far above it what a dream pays no longer fits into float32"""
+
+
+@typed
 def check_price(memory: MDNRNN, price: float) -> None:
     """Refuse a price that is negative, or that M cannot charge because it foresees no cost."""
-    if not 0 <= price < math.inf:
-        raise ValueError(f"price must be a number, at least 0, got {price}")
+    if not 0 <= price <= LARGEST_PRICE:
+        raise ValueError(
+            f"price must be a number, at least 0, got {price} (the largest is {LARGEST_PRICE:g})"
+        )
     if price and memory.cost is None:
         raise ValueError(
             f"a price of {price} needs an M that foresees a cost: MemoryConfig(cost_weight=1.0)"
         )
 
 
+@typed
 def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, horizon: int) -> None:
     """Refuse parts that do not fit together, by name."""
     cfg, c = memory.config, controller.config
@@ -361,8 +379,11 @@ def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, ho
         )
 
 
+@typed
 def check_starts(memory: MDNRNN, starts: Starts) -> None:
-    """Refuse starts that are none, or of other sizes than M's."""
+    """Refuse starts that are none, of other sizes than M's, or not finite."""
+    for name, part in zip(Starts._fields, starts, strict=True):
+        check_type(name, part, Tensor)
     if not len(starts.z):
         raise ValueError("a dream needs at least one start, got none")
     s, cfg = len(starts.z), memory.config
@@ -374,6 +395,8 @@ def check_starts(memory: MDNRNN, starts: Starts) -> None:
                 f"starts need {name} ({s}, {size}) of float32, got {tuple(part.shape)} of "
                 f"{part.dtype}"
             )
+        if not part.isfinite().all():
+            raise ValueError(f"starts need finite numbers, got NaN or infinity in {name}")
 
 
 class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -393,11 +416,12 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 17}  # noqa: RUF012
 
+    @typed
     def __init__(
         self,
         memory: MDNRNN,
         starts: Starts,
-        action_space: gym.spaces.Box,
+        action_space: gym.Space,
         horizon: int = 100,
         temperature: float = 1.0,
         vision: VAE | None = None,
@@ -407,7 +431,8 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         if horizon < 1:
             raise ValueError(f"horizon must be at least 1, got {horizon}")
         check_starts(memory, starts)
-        if action_space.shape != (memory.config.actions,):
+        box = isinstance(action_space, gym.spaces.Box)
+        if not box or action_space.shape != (memory.config.actions,):
             raise ValueError(
                 f"M knows {memory.config.actions} actions, the space is {action_space}"
             )
@@ -415,6 +440,10 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
             raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         if render_mode and vision is None:
             raise ValueError("render_mode 'rgb_array' needs vision, the V that decodes the dream")
+        if vision is not None and vision.config.latent != memory.config.latent:
+            raise ValueError(
+                f"vision has {vision.config.latent} latents, M has {memory.config.latent}"
+            )
         sizes = memory.config.latent, memory.config.hidden
         bounds = np.array([np.finfo(np.float32).max, 1.0], np.float32)  # an LSTM's h is a tanh
         high = np.repeat(bounds, sizes)  # (Z + H,)
@@ -423,6 +452,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         self.memory, self.starts, self.vision = memory, starts, vision
         self.horizon, self.temperature, self.render_mode = horizon, temperature, render_mode
 
+    @typed
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
@@ -431,8 +461,8 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         row = (options or {}).get("start")
         if row is None:
             row = int(self.np_random.integers(len(self.starts.z)))
-        elif not 0 <= row < len(self.starts.z):
-            raise ValueError(f"start must be in [0, {len(self.starts.z)}), got {row}")
+        elif not isinstance(row, int | np.integer) or not 0 <= row < len(self.starts.z):
+            raise ValueError(f"start must be in [0, {len(self.starts.z)}), got {row!r}")
         self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
         start = self.starts.take(slice(row, row + 1))
         self._z, self._state, self._steps = start.z, State(start.hidden, start.cell), 0
@@ -443,10 +473,13 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         """Let M say what happens; the end is drawn from M's termination head."""
         if not hasattr(self, "_z"):
             raise gym.error.ResetNeeded("call reset before step")
-        given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
+        try:
+            given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):  # not numbers
+            given = torch.empty(0)
         if given.shape != (self.memory.config.actions,) or not torch.isfinite(given).all():
             raise ValueError(
-                f"an action must be {self.memory.config.actions} finite numbers, got {action}"
+                f"an action must be {self.memory.config.actions} finite numbers, got {action!r}"
             )
         self._state = self.memory.step(self._z, given[None], self._state)
         prediction = self.memory.predict(self._state.hidden)
@@ -466,6 +499,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         return torch.cat([self._z[0], self._state.hidden[0]]).numpy()
 
 
+@typed
 def measure_dream(
     seconds: float = 20.0, population: int = 64, starts: int = 128, horizon: int = 15
 ) -> dict[str, float]:
@@ -475,16 +509,19 @@ def measure_dream(
     of the dream's matrix products alone, against those of a product of two (2048, 2048) float32.
 
     Args:
-        seconds: about how long, > 0.
-        population: P.
-        starts: S.
-        horizon: decisions.
+        seconds: about how long, > 0, at most a day.
+        population: P, >= 1.
+        starts: S, >= 1.
+        horizon: decisions, >= 1.
 
     Raises:
-        ValueError: `seconds` is not positive.
+        ValueError: a number is out of range.
     """
-    if not seconds > 0:
-        raise ValueError(f"seconds must be above 0, got {seconds}")
+    if not 0 < seconds <= 86_400:
+        raise ValueError(f"seconds must be above 0, got {seconds} (the largest is a day, 86400)")
+    for name, number in (("population", population), ("starts", starts), ("horizon", horizon)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
     memory = seeded(0, MDNRNN)
     shape = ControllerConfig()
     controller = LinearController(np.zeros((population, shape.parameters), np.float32), shape)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from wmlib.checkpoint import load_module
 from wmlib.data import Episode, draw_windows
 from wmlib.training import History, fit, seeded
+from wmlib.typed import check_fields, typed
 
 LOG_SQRT_TAU = 0.5 * math.log(2 * math.pi)
 
@@ -42,7 +44,8 @@ class MemoryConfig:
     log_sigma_range: tuple[float, float] = (-4.0, 3.0)
     """bounds of each component's log standard deviation (ours: no NaN, no needle-thin component)"""
     reward: Literal["poisson", "normal"] = "poisson"
-    """what the reward head predicts: the rate of rewarded events, or the reward itself"""
+    """what the reward head predicts: the rate of rewarded events, which cannot say a reward below
+    `reward_offset`, or the reward itself"""
     reward_scale: float = 1.0
     """reward of one event: `reward = reward_offset + reward_scale * prediction`"""
     reward_offset: float = 0.0
@@ -63,11 +66,10 @@ class MemoryConfig:
     """decisions a window (paper's code: 999; ours: 32)"""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         sizes = (self.latent, self.actions, self.hidden, self.mixtures, self.batch, self.window)
         if min(sizes) < 1:
             raise ValueError(f"all sizes of M must be at least 1, got {self}")
-        if self.reward not in ("poisson", "normal"):
-            raise ValueError(f"reward must be 'poisson' or 'normal', got {self.reward!r}")
         low, high = self.log_sigma_range
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"log_sigma_range must be two rising numbers, got {low} and {high}")
@@ -107,6 +109,7 @@ class State(NamedTuple):
 class MDNRNN(nn.Module):
     """M: (code, action, state) to the distribution of the next code, the reward and the end."""
 
+    @typed
     def __init__(self, config: MemoryConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MemoryConfig()
@@ -119,6 +122,7 @@ class MDNRNN(nn.Module):
         self.cost = nn.Linear(config.hidden, 1) if config.cost_weight else None
 
     @classmethod
+    @typed
     def load(cls, path: str | Path) -> MDNRNN:
         """M from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
         return load_module(path, "memory", lambda fields: cls(MemoryConfig(**fields)))
@@ -132,8 +136,9 @@ class MDNRNN(nn.Module):
         parts = (*self.lstm.parameters(), *self.mixture.parameters())
         return sum(p.numel() for p in parts if p.requires_grad)
 
+    @typed
     def initial(self, batch: int) -> State:
-        """The state before anything was seen: zeros (B, H)."""
+        """The state before anything was seen: zeros (B, H), B >= 0."""
         zeros = torch.zeros(batch, self.config.hidden, device=self.device)
         return State(zeros, zeros)
 
@@ -226,6 +231,7 @@ class MDNRNN(nn.Module):
             total = total + cfg.cost_weight * charged
         return MemoryLoss(total, code, scored, ended, charged)
 
+    @typed
     def rollout(
         self,
         z: Tensor,
@@ -311,10 +317,18 @@ def sample(
     return mean + sigma * math.sqrt(temperature) * noise
 
 
+TEMPERATURES = 1e-6, 1e6
+"""Beyond these the numbers of a dream no longer fit into float32."""
+
+
 def check_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not a positive number."""
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature must be a positive number, got {temperature}")
+    """Refuse a temperature that is not a positive number, or beyond `TEMPERATURES`."""
+    low, high = TEMPERATURES
+    if not isinstance(temperature, Real) or not low <= temperature <= high:
+        raise ValueError(
+            f"temperature must be a positive number, got {temperature!r} "
+            f"(the least is {low:g}, the largest {high:g})"
+        )
 
 
 @dataclass(frozen=True)
@@ -339,7 +353,34 @@ class Codes:
     costs: np.ndarray
     lengths: np.ndarray
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        n = len(self.mean) if self.mean.ndim else 0
+        axes = {"mean": 2, "log_variance": 2, "actions": 2, "rewards": 1, "ends": 1, "costs": 1}
+        for name, count in axes.items():
+            array = getattr(self, name)
+            if array.ndim != count or len(array) != n or array.dtype != np.float32:
+                raise ValueError(
+                    f"{name} must be float32 of {count} axes and as many rows as mean ({n}), got "
+                    f"{array.dtype} {array.shape}"
+                )
+        if self.mean.shape != self.log_variance.shape:
+            raise ValueError(
+                f"log_variance must have the shape of mean, {self.mean.shape}, got "
+                f"{self.log_variance.shape}"
+            )
+        for name in ("ends", "costs"):
+            if ((getattr(self, name) < 0) | (getattr(self, name) > 1)).any():
+                raise ValueError(f"{name} must be in [0, 1], or NaN where nobody knows")
+        counted = self.lengths.ndim == 1 and self.lengths.dtype.kind in "iu"
+        if not counted or (self.lengths < 1).any() or np.sum(self.lengths + 1) != n:
+            raise ValueError(
+                f"lengths must count the decisions of episodes that fill {n} rows, one row more "
+                f"than decisions for each, got {self.lengths}"
+            )
+
     @classmethod
+    @typed
     def of(
         cls,
         episodes: Iterable[Episode],
@@ -355,11 +396,14 @@ class Codes:
 
         Raises:
             ValueError: there are no episodes, their actions are not (T, A) float32, or `cost` does
-                not give one number for each observation.
+                not give one number for each observation, or `encode` not two codes.
+            TypeError: one of the episodes is none.
         """
         columns: list[tuple[np.ndarray, ...]] = []
         lengths = []
         for episode in episodes:
+            if not isinstance(episode, Episode):
+                raise TypeError(f"episodes must hold episodes, got {episode!r}")
             if episode.actions.ndim != 2 or episode.actions.dtype != np.float32:
                 raise ValueError(
                     f"M reads actions (T, A) of float32, got {episode.actions.shape} of "
@@ -379,7 +423,7 @@ class Codes:
                 costs[:-1] = told
             columns.append(
                 (
-                    *encode(seen),
+                    *_encoded(encode, seen),
                     np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
                     np.concatenate([episode.rewards, np.zeros_like(episode.rewards[:1])]),
                     ends,
@@ -400,19 +444,41 @@ class Codes:
         rows: np.ndarray = np.cumsum(self.lengths + 1) - (self.lengths + 1)
         return rows
 
+    @typed
     def windows(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         """Rows (B, T + 1) of random windows of `length` decisions within an episode."""
         which, start = draw_windows(self.lengths, rng, batch, length)
         rows: np.ndarray = (self.first[which] + start)[:, None] + np.arange(length + 1)
         return rows
 
+    @typed
     def merged(self, other: Codes) -> Codes:
         """These episodes and then the others."""
+        sizes = [(codes.mean.shape[1], codes.actions.shape[1]) for codes in (self, other)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"latents and actions of other must be {sizes[0]} as here, got {sizes[1]}"
+            )
         names = self.__dataclass_fields__
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
 
 
+def _encoded(
+    encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What V says of one episode's observations: two arrays (T + 1, Z)."""
+    told = encode(seen)
+    shapes = [np.shape(part) for part in told] if isinstance(told, tuple) else []
+    if len(shapes) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != (len(seen),):
+        raise ValueError(
+            f"encode must give means and log variances ({len(seen)}, Z) of {len(seen)} "
+            f"observations, got {shapes or type(told).__name__}"
+        )
+    return told
+
+
+@typed
 def check_codes(config: MemoryConfig, codes: Codes) -> None:
     """Refuse codes of other sizes than M's."""
     sizes = codes.mean.shape[1], codes.actions.shape[1]
@@ -421,6 +487,37 @@ def check_codes(config: MemoryConfig, codes: Codes) -> None:
             f"M has {config.latent} latents and {config.actions} actions, the codes have "
             f"{sizes[0]} and {sizes[1]}"
         )
+
+
+@typed
+def check_rewards(config: MemoryConfig, codes: Codes) -> None:
+    """Refuse rewards that M's reward head cannot say.
+
+    A rate of events is not negative, so a Poisson head cannot say a reward below `reward_offset`.
+    What the last decision of an episode takes away (CarRacing: -100 for leaving the playfield) it
+    need not say: the end is foreseen by a head of its own.
+
+    Raises:
+        ValueError: a reward is not finite, or lies below what the head can say.
+    """
+    last = np.cumsum(codes.lengths + 1) - 1  # rows that follow no action
+    told = np.ones(len(codes.rewards), bool)
+    told[last] = False
+    bad = told & ~np.isfinite(codes.rewards)
+    if bad.any():
+        raise ValueError(
+            f"rewards must be finite, got {codes.rewards[bad][0]} in row {np.argmax(bad)}"
+        )
+    if config.reward == "poisson":
+        events = (codes.rewards - config.reward_offset) / config.reward_scale
+        bad = told & (events < -1e-3) & (codes.ends != 1)  # no rounding is larger
+        if bad.any():
+            raise ValueError(
+                f"reward='poisson' counts events and cannot say a reward below reward_offset "
+                f"{config.reward_offset:g}, got {codes.rewards[bad].min():g} in row "
+                f"{np.argmax(bad)}: take MemoryConfig(reward='normal'), or the reward of a "
+                "decision without events as reward_offset"
+            )
 
 
 def batch_loss(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> MemoryLoss:
@@ -436,6 +533,7 @@ def batch_loss(memory: MDNRNN, codes: Codes, rng: np.random.Generator) -> Memory
     return memory.loss(*(torch.from_numpy(array).to(memory.device) for array in arrays))
 
 
+@typed
 def train_memory(
     codes: Codes,
     config: MemoryConfig | None = None,
@@ -448,10 +546,14 @@ def train_memory(
     """Train M from nothing on encoded episodes; arguments as in `wmlib.vision.train_vision`.
 
     Raises:
-        ValueError: the codes have other sizes than M, or no episode is as long as a window.
+        ValueError: the codes have other sizes than M, no episode is as long as a window, a reward
+            is one that M's head cannot say, see `check_rewards`, or a number is out of range.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     memory = seeded(seed, lambda: MDNRNN(config))
     check_codes(memory.config, codes)
+    check_rewards(memory.config, codes)
     history = fit(
         memory, lambda rng: batch_loss(memory, codes, rng)._asdict(), steps=steps,
         learning_rate=memory.config.learning_rate, clip=memory.config.clip, seed=seed,

@@ -8,16 +8,25 @@ was cut short or altered is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from safetensors.numpy import save
+
+from wmlib.typed import typed
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 DTYPES = {
     "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "BOOL": np.bool_,
@@ -30,6 +39,7 @@ class DamagedFileError(ValueError):
     """A file is not what its writer left: cut short, altered, or not of this format."""
 
 
+@typed
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
@@ -39,37 +49,105 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     write_together({Path(path): data})
 
 
+@typed
 def write_together(files: Mapping[Path, bytes]) -> None:
     """Write a file, and others that speak of it, atomically.
 
     All bytes are on the disk before anything changes. A kill in between may leave the others
-    missing, but never beside a first file that they do not speak of.
+    missing, but never beside a first file that they do not speak of. What a kill leaves of its own,
+    a hidden file, the next write to the same place takes over.
 
     Raises:
         OSError: names the file that cannot be written; the first file is as it was.
+        TypeError: what should be written is not bytes.
     """
-    temporary: dict[Path, Path] = {}
+    for path, data in files.items():
+        if not isinstance(data, bytes):
+            raise TypeError(f"bytes can be written to {path}, got {type(data).__name__}")
+    written: dict[Path, tuple[IO[bytes], Path]] = {}
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-            temporary[path] = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            file, name = written[path] = _beside(path)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
             os.chmod(name, 0o644)
+            if fcntl is None:  # Windows renames closed files only
+                file.close()
         for path in list(files)[1:]:
             path.unlink(missing_ok=True)
-        for path, written in temporary.items():
-            os.replace(written, path)
+        for path in files:
+            file, name = written[path]
+            os.replace(name, path)
+            del written[path]
+            file.close()
     except OSError as error:
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     finally:
-        for written in temporary.values():
-            written.unlink(missing_ok=True)
+        for file, name in written.values():
+            with contextlib.suppress(OSError), file:
+                name.unlink()
 
 
+def _beside(path: Path) -> tuple[IO[bytes], Path]:
+    """An empty hidden file beside `path`, to be written and renamed, and its name.
+
+    The name is always the same, so that what a killed process left is written over. A lock, which
+    dies with its process, says that somebody writes it at this moment; then the name is a new one.
+    """
+    usual = path.with_name(f".{path.name}.tmp")
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            file = os.fdopen(os.open(usual, os.O_RDWR | os.O_CREAT, 0o600), "wb")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(usual)):  # not yet renamed
+                    file.truncate()
+                    return file, usual
+            except OSError:
+                file.close()
+                raise
+            file.close()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    return os.fdopen(handle, "wb"), Path(name)
+
+
+def check_regular(path: Path) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedFileError: a folder, a pipe or a device is in its place; to open it might never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedFileError(f"{path}: not a file but {_kind(status.st_mode)}")
+    return status.st_size
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def read_json(text: str | bytes, name: str | Path) -> dict[str, Any]:
+    """The JSON object that `text` of the file `name` holds.
+
+    Raises:
+        DamagedFileError: it holds something else; the message names the file.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFileError(f"{name}: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{name}: not a JSON object but {type(found).__name__}")
+    return found
+
+
+@typed
 def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     """SHA-256 over everything that a file says: metadata, names, dtypes, shapes and bytes."""
     sha = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
@@ -80,12 +158,17 @@ def digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str
     return sha.hexdigest()
 
 
+@typed
 def pack(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> bytes:
     """Named arrays and string metadata as the bytes of one safetensors file with its digest.
 
     Raises:
-        TypeError: an array holds something other than numbers or truth values.
+        TypeError: an array holds something other than numbers or truth values, or a name or a part
+            of the metadata is no word.
     """
+    for word in (*arrays, *(metadata or {}), *(metadata or {}).values()):
+        if not isinstance(word, str):
+            raise TypeError(f"names and metadata must be words, got {word!r}")
     contiguous = {name: np.array(array, order="C", copy=None) for name, array in arrays.items()}
     for name, array in contiguous.items():
         if array.dtype not in DTYPES.values():
@@ -93,6 +176,7 @@ def pack(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = 
     return save(contiguous, {**(metadata or {}), "sha256": digest(contiguous, metadata or {})})
 
 
+@typed
 def save_arrays(
     path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
@@ -105,6 +189,7 @@ def save_arrays(
     write_atomically(path, pack(arrays, metadata))
 
 
+@typed
 def open_arrays(
     path: str | Path, *, verify: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -120,19 +205,22 @@ def open_arrays(
     Raises:
         FileNotFoundError: there is no such file.
         DamagedFileError: the file is cut short, altered, or not a file of `save_arrays`.
+        OSError: it cannot be read.
     """
     path = Path(path)
-    size = path.stat().st_size
+    size = check_regular(path)
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= size - 8:
                 raise DamagedFileError(f"{path}: its header does not fit into its {size} bytes")
             text = file.read(length).rstrip(b" ")  # safetensors pads with spaces
-        header = json.loads(text)
+        header = read_json(text, path)
         if not text.endswith(b"}"):
             raise DamagedFileError(f"{path}: its header is not one of this library")
         metadata = dict(header.pop("__metadata__", {}))
+        if not all(isinstance(word, str) for word in metadata.values()):
+            raise DamagedFileError(f"{path}: its metadata are not words")
         end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if end != size:
             raise DamagedFileError(f"{path}: {size} bytes, but its header promises {end}")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wmlib.typed import check_fields, typed
+
 
 @dataclass(frozen=True)
 class ValueConfig:
@@ -33,6 +35,7 @@ class ValueConfig:
     """share of the new weights in the averaged target network, at each update (ours)"""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.features < 1 or self.units < 1 or not 0 < self.learning_rate < math.inf:
             raise ValueError(f"features, units or learning_rate is out of range in {self}")
         if not 0 < self.discount <= 1 or not 0 <= self.trace <= 1 or not 0 < self.target_rate <= 1:
@@ -42,6 +45,7 @@ class ValueConfig:
 class ValueFunction(nn.Module):
     """Features (..., F) to discounted return (...), with a slowly averaged copy for targets."""
 
+    @typed
     def __init__(self, config: ValueConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or ValueConfig()
@@ -82,6 +86,7 @@ def squared_error(value: ValueFunction, features: Tensor, returns: Tensor) -> Te
     return loss
 
 
+@typed
 def lambda_returns(
     rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
 ) -> Tensor:
@@ -100,9 +105,12 @@ def lambda_returns(
         (T, ...).
 
     Raises:
-        ValueError: the shapes are others, or T is 0.
+        ValueError: the shapes are others, T is 0, or a rate is not in [0, 1].
     """
-    t, *rest = rewards.shape
+    for name, rate in (("discount", discount), ("trace", trace)):
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {rate}")
+    t, *rest = rewards.shape or (0,)
     if t < 1 or continues.shape != rewards.shape or values.shape != (t + 1, *rest):
         raise ValueError(
             f"rewards (T, ...) need as many continues and one more value, got "

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from wmlib.checkpoint import load_module
 from wmlib.data import Replay
 from wmlib.training import History, fit, seeded
+from wmlib.typed import check_fields, check_type, typed
 
 SIDE = 64  # pixels; four convolutions of stride 2 take 64 to 2
 
@@ -44,6 +45,7 @@ class VisionConfig:
     """images an update (paper's code: 100)"""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.latent < 1 or self.batch < 1 or min(self.channels) < 1 or len(self.channels) != 4:
             raise ValueError(f"latent, batch and all four channels must be at least 1, got {self}")
         rates = (self.reconstruction_weight, self.learning_rate)
@@ -51,6 +53,7 @@ class VisionConfig:
             raise ValueError(f"weights and rates must be positive numbers, got {self}")
 
     @classmethod
+    @typed
     def paper(cls, latent: int = 32) -> VisionConfig:
         """The network and loss of the 2018 paper and its released code: 4,348,547 parameters."""
         return cls(latent, (32, 64, 128, 256), 1.0, 0.5, 1e-4, 100)
@@ -69,6 +72,7 @@ class VisionLoss(NamedTuple):
 class VAE(nn.Module):
     """V: images (B, 3, 64, 64) to codes (B, Z) and back."""
 
+    @typed
     def __init__(self, config: VisionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VisionConfig()
@@ -136,9 +140,10 @@ class VAE(nn.Module):
 
         Raises:
             ValueError: another shape.
-            TypeError: another dtype.
+            TypeError: another dtype, or a batch that is no whole number.
         """
         lead = check_frames(frames)
+        check_type("batch", batch, int)
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
         flat = frames.reshape(-1, SIDE, SIDE, 3)  # (N, H, W, C)
@@ -154,8 +159,12 @@ class VAE(nn.Module):
 
         Raises:
             ValueError: z has another last axis or is not finite.
+            TypeError: z is no array of numbers.
         """
-        z = np.asarray(z, np.float32)
+        try:
+            z = np.asarray(z, np.float32)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"codes z must be numbers, got {z!r}") from error
         if z.ndim < 1 or z.shape[-1] != self.config.latent:
             raise ValueError(f"codes must have shape (..., {self.config.latent}), got {z.shape}")
         if not np.isfinite(z).all():
@@ -165,6 +174,7 @@ class VAE(nn.Module):
         frames = (images * 255).round().to(torch.uint8).cpu().numpy()
         return frames.reshape(*z.shape[:-1], SIDE, SIDE, 3)
 
+    @typed
     def interpolate(self, first: np.ndarray, last: np.ndarray, steps: int) -> np.ndarray:
         """Frames along the straight line between the codes of two frames.
 
@@ -191,6 +201,7 @@ class VAE(nn.Module):
         return tensor.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
 
     @classmethod
+    @typed
     def load(cls, path: str | Path) -> VAE:
         """V from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
         return load_module(path, "vision", lambda fields: cls(VisionConfig(**fields)))
@@ -218,6 +229,7 @@ def batch_loss(vision: VAE, replay: Replay, rng: np.random.Generator) -> VisionL
     return vision.loss(vision.images(frames), torch.from_numpy(noise).to(vision.device))
 
 
+@typed
 def train_vision(
     replay: Replay,
     config: VisionConfig | None = None,
@@ -239,7 +251,12 @@ def train_vision(
 
     Returns:
         V, and the losses of every update in nats (and squared error) an image.
+
+    Raises:
+        ValueError: the replay is empty or its observations are others, or a number is out of range.
     """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     vision = seeded(seed, lambda: VAE(config))
     history = fit(
         vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,

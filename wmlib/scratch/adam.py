@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wmlib.scratch.checks import Array, at_least, positive
+from wmlib.scratch.checks import (
+    Array,
+    at_least,
+    check_decay,
+    check_function,
+    positive,
+)
 
 
 class Adam:
@@ -13,7 +19,8 @@ class Adam:
     `lr` is about the largest step a weight takes in one update, in the
     weight's own unit; `beta1` and `beta2` are the decays of the running
     means of the gradient and of its square; `eps` keeps the division
-    finite. The defaults are the paper's. Raises ValueError for `lr` <= 0.
+    finite. The defaults are the paper's. Raises ValueError for `lr` or `eps`
+    <= 0 and for decays outside [0, 1).
     """
 
     def __init__(
@@ -23,6 +30,9 @@ class Adam:
         beta2: float = 0.999,
         eps: float = 1e-8,
     ) -> None:
+        check_decay("beta1", beta1)
+        check_decay("beta2", beta2)
+        positive("eps", eps)
         self.lr = positive("lr", lr)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.m: dict[str, Array] = {}  # running mean of the gradient
@@ -56,6 +66,7 @@ def descend(
     and FloatingPointError, which names the step, for a loss that is not
     finite; the weights are then those before that step.
     """
+    check_function("batch_gradients", batch_gradients)
     losses = np.zeros(at_least("steps", steps, 1))
     adam = Adam(lr)
     for step in range(steps):

@@ -11,6 +11,7 @@ import operator
 import numpy as np
 import numpy.typing as npt
 
+LARGEST = 2**63 - 1  # what NumPy counts with
 Array = npt.NDArray[np.float64]
 Seed = int | np.random.Generator | None
 """What `numpy.random.default_rng` takes: an int fixes every draw, a Generator
@@ -49,12 +50,14 @@ def same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
 
 
 def positive(name: str, value: float) -> float:
-    """`value` as a finite float above zero, or a ValueError."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf:
+    """`value` as a finite float above zero, or a ValueError.
+
+    From 1e-100 to 1e100: so far from the ends of float64 that squares, roots
+    and inverses do not leave it. NumPy has no integers above `LARGEST`.
+    """
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    large = isinstance(value, int) and value > LARGEST
+    if large or not 1e-100 <= number <= 1e100:
         raise ValueError(
             f"{name} must be a finite number above 0, got {value!r}"
         )
@@ -104,8 +107,49 @@ def at_least(name: str, value: int, least: int) -> int:
         number = operator.index(value)
     except TypeError:
         number = least - 1
-    if number < least:
+    if not least <= number <= LARGEST:
         raise ValueError(
             f"{name} must be an integer >= {least}, got {value!r}"
+            f"{f' (the largest is {LARGEST})' * (number > LARGEST)}"
         )
     return number
+
+
+def check_seed(seed: object) -> None:
+    """Raise a ValueError unless `seed` is a `Seed`: no text, no fraction."""
+    if not isinstance(seed, np.random.Generator | None):
+        at_least("seed", seed, 0)  # type: ignore[arg-type]
+
+
+def check_weight(name: str, value: object) -> None:
+    """Raise a ValueError unless `value` is a finite number of at least 0."""
+    if not isinstance(value, numbers.Real) or not 0 <= value <= 1e100:
+        raise ValueError(f"{name} must be finite, >= 0, got {value!r}")
+
+
+def check_decay(name: str, value: object) -> None:
+    """Raise a ValueError unless `value` is a number in [0, 1)."""
+    if not isinstance(value, numbers.Real) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+
+
+def check_model(name: str, value: object, *has: str) -> None:
+    """Raise a ValueError unless `value` has what is asked of this model."""
+    missing = [attribute for attribute in has if not hasattr(value, attribute)]
+    if missing:
+        raise ValueError(
+            f"{name} must be a model that has {', '.join(missing)}, "
+            f"got {value!r}"
+        )
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise a ValueError unless `value` can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be a function, got {value!r}")
+
+
+def check_rng(rng: object) -> None:
+    """Raise a ValueError unless `rng` is a Generator or None."""
+    if not isinstance(rng, np.random.Generator | None):
+        raise ValueError(f"rng must be a Generator or None, got {rng!r}")

@@ -5,7 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from wmlib.scratch.checks import Array, Seed, at_least, positive, same, vectors
+from wmlib.scratch.checks import (
+    Array,
+    Seed,
+    at_least,
+    check_function,
+    check_model,
+    check_rng,
+    check_seed,
+    positive,
+    same,
+    vectors,
+)
 from wmlib.scratch.controller import Controller
 from wmlib.scratch.evolution import cma_es
 from wmlib.scratch.memory import MemoryModel
@@ -43,6 +54,12 @@ def dream_episode(
     """
     at_least("horizon", horizon, 1)
     positive("temperature", temperature)
+    check_model("V", V, "encode", "obs_dim")
+    check_model("M", M, "predict", "h_dim")
+    check_model("C", C, "act")
+    check_function("reward_fn", reward_fn)
+    check_rng(rng)
+    vectors("start_obs", start_obs, V.obs_dim)
     z, _ = V.encode(start_obs)  # (..., Z)
     h = np.zeros((*z.shape[:-1], M.h_dim))  # (..., H)
     c = np.zeros_like(h)
@@ -82,6 +99,10 @@ def train_in_dream(
     defaults the article's. Raises ValueError for an empty buffer and for
     whatever those two refuse.
     """
+    check_model("V", V, "encode", "obs_dim")
+    check_model("controller", controller, "get_params", "set_params")
+    check_seed(seed)
+    at_least("n_gens", n_gens, 1)
     if np.size(real_obs_buffer) == 0:
         raise ValueError("real_obs_buffer must hold an observation, got none")
     at_least("starts", starts, 1)

@@ -8,6 +8,9 @@ from wmlib.scratch.checks import (
     Array,
     Seed,
     at_least,
+    check_model,
+    check_rng,
+    check_seed,
     positive,
     same,
     vectors,
@@ -67,6 +70,7 @@ class MemoryModel:
         self.n_mix = at_least("n_mix", n_mix, 1)
         self.z_dim = at_least("z_dim", z_dim, 1)
         self.a_dim = at_least("a_dim", a_dim, 0)
+        check_seed(seed)
         self.rng = np.random.default_rng(seed)
         randn = self.rng.standard_normal
         d_in = z_dim + a_dim
@@ -142,6 +146,7 @@ class MemoryModel:
         sigma = vectors("sigma", sigma, self.z_dim, like=mu)
         same("mu", mu.shape, (*pi.shape, self.z_dim))
         positive("temperature", temperature)
+        check_rng(rng)
         rng = rng or self.rng
         pi_t = softmax(np.log(pi + 1e-8) / temperature)  # sharpen/flatten
         # Pick component k: u falls past k of the K - 1 inner boundaries
@@ -230,8 +235,8 @@ def mixture_nll(
     (...) and share (..., K), the posterior probability of each component,
     which is also the derivative of -nll by its log density.
     """
-    same("mu", mu.shape, (*pi.shape, z.shape[-1]))
-    same("sigma", sigma.shape, mu.shape)
+    same("mu", np.shape(mu), (*np.shape(pi), *np.shape(z)[-1:]))
+    same("sigma", np.shape(sigma), np.shape(mu))
     u = (z[..., None, :] - mu) / sigma  # (..., K, Z)
     log_density = -0.5 * (u**2 + np.log(2 * np.pi)) - np.log(sigma)
     tiny = np.finfo(np.float64).tiny  # pi may underflow to 0
@@ -258,6 +263,8 @@ def train_memory(
     draws `batch` windows of `length` actions (all T, if there are fewer)
     anywhere in them, and takes one step of Adam.
     """
+    check_model("M", M, "z_dim", "a_dim", "gradients")
+    check_seed(seed)
     z = vectors("z", z, M.z_dim)
     a = vectors("a", a, M.a_dim)
     if a.ndim != 3 or 0 in a.shape[:2]:

@@ -1,12 +1,20 @@
 """V, the vision model of the article's section 2: a VAE, gradients by hand."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from wmlib.scratch.adam import descend
-from wmlib.scratch.checks import Array, Seed, at_least, same, vectors
+from wmlib.scratch.checks import (
+    Array,
+    Seed,
+    at_least,
+    check_model,
+    check_rng,
+    check_seed,
+    check_weight,
+    same,
+    vectors,
+)
 
 
 class VisionModel:
@@ -37,6 +45,7 @@ class VisionModel:
         self.obs_dim = at_least("obs_dim", obs_dim, 1)
         self.latent_dim = at_least("latent_dim", latent_dim, 1)
         at_least("hidden_dim", hidden_dim, 1)
+        check_seed(seed)
         self.rng = np.random.default_rng(seed)
         randn = self.rng.standard_normal
         s = 0.1  # scale of the first weights
@@ -62,6 +71,7 @@ class VisionModel:
         self, x: npt.ArrayLike, *, rng: np.random.Generator | None = None
     ) -> tuple[Array, Array, Array]:
         """Encode, sample a code, decode it."""
+        check_rng(rng)
         mu, logvar = self.encode(x)
         std = np.exp(0.5 * logvar)
         noise = (rng or self.rng).standard_normal(mu.shape)
@@ -133,6 +143,7 @@ def vae_loss(
     frame is worth a nat, and the code collapses to z ~ N(0, 1). See
     `train_vision` for weights that work.
     """
+    check_weight("kl_weight", kl_weight)
     same("x_hat", np.shape(x_hat), np.shape(x))
     same("logvar", np.shape(logvar), np.shape(mu))
     recon = np.mean((x - x_hat) ** 2)  # reconstruction
@@ -169,14 +180,15 @@ def train_vision(
 
     Raises ValueError for no frames, or frames outside [0, 1].
     """
+    check_model("V", V, "obs_dim", "gradients")
     frames = vectors("frames", frames, V.obs_dim).reshape(-1, V.obs_dim)
     if not len(frames) or frames.min() < 0 or frames.max() > 1:
         raise ValueError(
             "frames must be at least one frame of values in [0, 1]"
         )
-    if not 0 <= kl_weight < math.inf:
-        raise ValueError(f"kl_weight must be finite, >= 0, got {kl_weight!r}")
+    check_weight("kl_weight", kl_weight)
     at_least("batch", batch, 1)
+    check_seed(seed)
     rng = np.random.default_rng(seed)
 
     def batch_gradients() -> tuple[float, dict[str, Array]]:
