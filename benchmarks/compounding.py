@@ -382,7 +382,7 @@ def main() -> None:
             for name, moments in futures.items()
         },
     }  # fmt: skip
-    write_atomically(options.out, (json.dumps(result) + "\n").encode())
+    write_atomically(options.out, (json.dumps(result, allow_nan=False) + "\n").encode())
     for future, found in result["futures"].items():  # type: ignore[attr-defined]
         for name, parts in found["ratios"].items():
             line = {w: [round(p["mean"][k], 2) for k in (0, 9, 49, 99)]

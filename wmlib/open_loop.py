@@ -85,7 +85,7 @@ def choose(rows: np.ndarray, moments: int | np.ndarray, seed: int) -> np.ndarray
     if isinstance(moments, int):
         return np.sort(np.random.default_rng(seed).permutation(len(rows))[:moments])
     order = np.argsort(rows)
-    found = order[np.searchsorted(rows, moments, sorter=order).clip(max=len(rows) - 1)]
+    found: np.ndarray = order[np.searchsorted(rows, moments, sorter=order).clip(max=len(rows) - 1)]
     if not np.array_equal(rows[found], moments):
         raise ValueError("a moment must be a row that enough decisions lie before and after")
     return found
