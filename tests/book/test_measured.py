@@ -65,6 +65,8 @@ def test_fresh_tracks_and_other_roundings_are_told() -> None:
     assert bold(wide) in told and f"between tracks {wide['sd']:.0f}" in told
     assert f"{np.mean(wide['returns'][:n]):.1f}, and" in told
     assert f"instructions {narrow['mean']:.1f}" in told
+    told = line("| C bred in dreams alone, from random driving")
+    assert bold(found["car-racing-random", "verdict", "AVX512"], digits=0) in told
 
 
 @pytest.mark.parametrize("row", rows("ppo"), ids=lambda row: f"seed-{row['seed']}")
