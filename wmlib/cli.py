@@ -87,8 +87,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         _tell(f"wmlib: {stop}" if str(stop) else "wmlib: interrupted")
         if options.command == "train":
-            again = "with --resume" if options.part == "car-racing" else "by the same command"
-            _tell(f"wmlib: what was finished is kept; go on {again}")
+            whole = options.part == "car-racing"
+            kept = "every finished stage" if whole else "the last state that was saved"
+            again = "with --resume" if whole else "by the same command"
+            _tell(f"wmlib: {kept} is kept; go on {again}")
         return 130
     if options.json:
         print(json.dumps(result, allow_nan=False))
