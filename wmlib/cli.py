@@ -467,7 +467,10 @@ def _state(options: argparse.Namespace, replay: Replay, *files: str) -> Path:
     learned |= {name: hashlib.sha256(getattr(options, name).read_bytes()).hexdigest()
                 for name in files}  # fmt: skip
     if state.exists():
-        found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+        found = None
+        with contextlib.suppress(FileNotFoundError, ValueError):  # then nobody knows
+            found = json.loads(note.read_text(encoding="utf-8"))
+        found = found if isinstance(found, dict) else {}
         other = [f"--{name}" for name in learned if learned[name] != found.get(name)]
         if other:
             raise ValueError(
