@@ -3,47 +3,54 @@
 
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+# Relative, because the path of this folder may hold spaces.
+BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 HTML := _build/html
+# Tests and chapters run side by side, one thread each.
+SIDE_BY_SIDE := -n auto --maxprocesses=4 --maxschedchunk=1
 
 # Chapters run with the packages of .venv and nothing else, whether or not it is activated.
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-slow check-site serve lint clean distclean
+.PHONY: help setup book test test-slow check-site shake serve lint clean distclean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make .venv, install requirements.txt and wmlib in it, fetch the demos' browser files
 
-$(READY): requirements.txt pyproject.toml book/_ext/vendor.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "make: this book needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is Python %d.%d. Name another one: make PYTHON=python3.12 ..." % v)'
+$(READY): requirements.txt pyproject.toml book/_ext/vendor.py book/_ext/platforms.py
+	@$(PYTHON) book/_ext/platforms.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo 'make: $(PYTHON) could not make a virtual environment (Debian, Ubuntu: install python3-venv)' >&2; exit 1; }
 	@echo 'Installing the packages of requirements.txt in $(VENV): minutes the first time, and only then.'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
 	$(BIN)/python book/_ext/vendor.py
+	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY passive
 	@touch $@
 
 book: $(READY)  ## run every chapter that changed and build the book
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
 test: $(READY)  ## test the library, then run the chapters as tests
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbmake --nbmake-timeout=600 --override-ini addopts= book/
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --nbmake --nbmake-timeout=600 --override-ini addopts= book/
 
 test-slow: $(READY)  ## the library's slow tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
 
 check-site: $(READY)  ## check the built book (links, every page in a browser without a network), and the demos in JupyterLab
 	@test -f $(HTML)/book/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
-	$(BIN)/python -m pytest -m site tests/site
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m site tests/site
+
+shake: $(READY)  ## run every chapter many times under changed arithmetic (hours), and keep the rows
+	$(BIN)/python benchmarks/shake.py --save
 
 serve: $(READY)  ## show the built book on http://localhost:8000
 	@test -f $(HTML)/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }

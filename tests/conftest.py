@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; before torch is imported
+
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 

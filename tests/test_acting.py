@@ -6,7 +6,7 @@ import torch
 from gymnasium.spaces import Box
 
 from wmlib import acting
-from wmlib.acting import Score, WorldModelPolicy, evaluate
+from wmlib.acting import Score, WorldModelPolicy, evaluate, interquartile_mean
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import Episode, SmoothRandomPolicy, collect
 from wmlib.memory import MDNRNN, MemoryConfig
@@ -87,9 +87,13 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     pair = ControllerConfig(4, 5, ("tanh", "tanh"))
     with pytest.raises(ValueError, match="M has 3 actions, C 2"):
         WorldModelPolicy(vision, memory, LinearController(np.zeros(20), pair))
-    for noise in (-0.1, float("nan")):
-        with pytest.raises(ValueError, match=f"noise must be a number, at least 0, got {noise}"):
+    for noise in (-0.1, float("nan"), "0.1", None):
+        with pytest.raises(ValueError, match=f"noise must be a number, at least 0, got {noise!r}"):
             WorldModelPolicy(vision, memory, c, noise)
+    whole = {"vision": vision, "memory": memory, "controller": c}
+    for name in whole:
+        with pytest.raises(TypeError, match=f"{name} must be a .*, got None"):
+            WorldModelPolicy(**{**whole, name: None})
 
 
 def test_driving_is_the_same_for_any_number_of_workers() -> None:
@@ -122,6 +126,11 @@ def test_a_score_and_its_interval() -> None:
     middle = sorted(returns)[12:38]
     assert score.iqm == pytest.approx(np.mean(middle))
     assert Score("CarRacing-v3", (-90.0, 1.0, 3.0, 900.0), (0, 1, 2, 3)).iqm == 2.0
+    for level, draws in ((95, 10), (0.95, 0), (float("nan"), 10), ("x", 10)):
+        with pytest.raises(ValueError, match=r"(level|draws) must be"):
+            score.interval(level, draws)
+    with pytest.raises(ValueError, match="no numbers to take the mean of"):
+        interquartile_mean(np.array([]))
     alone = Score("CarRacing-v3", (3.0,), (0,))
     assert (alone.sd, alone.interval()) == (0.0, (3.0, 3.0))
 
@@ -143,10 +152,17 @@ def test_evaluate_scores_whole_episodes_on_the_official_environment(
     assert asked["env_kwargs"] == {"action_repeat": 2}
     assert asked.get("max_steps") is None
     assert asked.get("patience") is None
+    assert asked["time_limit"] is None
+    evaluate(WorldModelPolicy(*parts()), episodes=2, seed=7, time_limit=60.0)
+    assert asked["time_limit"] == 60.0
     with pytest.raises(ValueError, match="action_repeat must be at least 1, got 0"):
         evaluate(WorldModelPolicy(*parts()), episodes=1, seed=0, action_repeat=0)
-    with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"action_repeat must be a whole number, got 2\.5"):
+        evaluate(WorldModelPolicy(*parts()), episodes=1, seed=0, action_repeat=2.5)
+    with pytest.raises(TypeError, match="policy must have reset"):
         monkeypatch.undo()
+        evaluate(None, episodes=1, seed=0)
+    with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
         evaluate(WorldModelPolicy(*parts()), episodes=0, seed=0)
 
 

@@ -1,8 +1,12 @@
 """The command line."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,7 @@ from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.data import CollectError, Replay
+from wmlib.data import CollectError, CollectInterrupt, Episode, Replay
 from wmlib.memory import MDNRNN, MemoryConfig
 from wmlib.training import seeded
 from wmlib.vision import VAE, VisionConfig
@@ -106,6 +110,7 @@ def test_collect_writes_what_it_says(
     ("command", "message"),
     [
         (["collect", "CarRace-v9", "--out", "x"], "CarRace-v9"),
+        (["collect", "Pendulum-v1", "--out", __file__], "Not a directory"),
         (["collect", "nowhere:Env-v0", "--out", "x"], "nowhere:Env-v0"),
         (["collect", "CartPole-v1", "--out", "x"], "bounded Box of one axis, got Discrete"),
         ([*COLLECT, "--episodes", "0", "--out", "x"], "episodes must be at least 1, got 0"),
@@ -115,10 +120,17 @@ def test_collect_writes_what_it_says(
         (["train", "car-racing", "--recipe", "x", "--out", "x"], "recipe must be one of full,"),
         (["train", "vision", "--data", "none", "--out", "v.safetensors"], "no episodes"),
         (["train", "vision", "--data", "none", "--out", "v.pt"], ".safetensors, got v.pt"),
+        ([*COLLECT, "--seed", str(2**63), "--out", "x"], "seed must be at most"),
+        ([*COLLECT, "--time-limit", "nan", "--out", "x"], "time_limit must be a positive number"),
+        (["collect", "Pendulum-v1", "--jobs", "0", "--out", "x"], "n_jobs must not be 0"),
+        (["train", "car-racing", "--seed", "1000000000000000", "--out", "x"], "at most 9223372"),
+        (["train", "car-racing", "--jobs", "0", "--out", "x"], "n_jobs must not be 0"),
+        (["train", "vision", "--data", "x", "--seed", str(2**70), "--out", "x"], "at most 922337"),
+        (["dream", "none", "--film", "d.png"], "must be a file that ends in .gif, got d.png"),
         (["evaluate", "none"], "no vision checkpoint at none/vision.safetensors"),
         (["dream", "none"], "no vision checkpoint"),
         (["bench", "dream", "--seconds", "0"], "seconds must be above 0, got 0"),
-        (["bench", "environment", "--seconds", "-1"], "seconds must be above 0, got -1"),
+        (["bench", "environment", "--seconds", "-1"], "seconds must be above 0 and finite, got -1"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_2_with_one_line_and_nothing_written(
@@ -195,7 +207,9 @@ def test_v_m_and_c_are_trained_step_by_step(
     assert said(capsys).keys() == {"out", "seconds", "squared_error", "kl"}
     see = ["--vision", v]
     assert main(["train", "memory", *data, *see, "--out", m, "--steps", "2", "--json"]) == 0
-    assert said(capsys).keys() == {"out", "seconds", "code", "reward", "end"}
+    learned = said(capsys)
+    assert learned.keys() == {"out", "seconds", "code", "reward", "end", "reward_head"}
+    assert learned["reward_head"] == "poisson"
     evolve = ["train", "controller", *data, *see, "--memory", m, "--out", c, "--json"]
     assert main([*evolve, "--temperature", "0"]) == 2
     assert "temperature must be a positive number, got 0" in capsys.readouterr().err
@@ -297,3 +311,268 @@ def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
     done = subprocess.run(score, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["environment"] == "CarRacing-v3"
+
+
+# Where the result goes
+
+
+def nothing_is_driven(*_: object, **__: object) -> None:
+    raise AssertionError("the place is looked at first")
+
+
+UNWRITABLE = [
+    "afile/x",
+    pytest.param("/proc/x", marks=pytest.mark.skipif(sys.platform != "linux", reason="no /proc")),
+    pytest.param("locked/x", marks=pytest.mark.skipif(
+        not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is locked for root")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", UNWRITABLE)
+def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
+    place: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    (tmp_path / "afile").touch()
+    (tmp_path / "locked").mkdir(mode=0o500)
+    monkeypatch.chdir(tmp_path)
+    for module, name in (("data", "collect"), ("vision", "train_vision"), ("dream", "Dream")):
+        monkeypatch.setattr(f"wmlib.{module}.{name}", nothing_is_driven)
+    data = ["--data", str(folder / "data")]
+    for command in (
+        ["collect", "Pendulum-v1", "--out", place],
+        ["train", "vision", *data, "--out", f"{place}/v.safetensors"],
+        ["dream", str(folder), "--film", f"{place}/d.gif"],
+    ):
+        assert main(command) == 2
+        assert "cannot be written" in capsys.readouterr().err
+    assert main(["train", "car-racing", "--out", place]) == 2
+    assert "wmlib: error: " in capsys.readouterr().err
+
+
+def test_a_score_that_could_not_be_recorded_is_not_driven_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("wmlib.acting.evaluate", nothing_is_driven)
+
+    def full(**_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert main(["evaluate", str(folder), "--record"]) == 2
+    assert "cannot be written: Read-only file system" in capsys.readouterr().err
+
+
+def test_an_empty_folder_that_is_there_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", "../link"):
+        command = ["collect", "Pendulum-v1", "--episodes", "1", "--max-steps", "3", "--jobs", "1"]
+        assert main([*command, "--out", out]) == 0, capsys.readouterr().err
+        assert Replay.load(out).steps == 3
+
+
+def test_what_cannot_be_saved_after_all_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    save = Replay.save
+
+    def full(self: Replay, folder: Path) -> None:
+        if Path(folder) == tmp_path / "data":
+            raise OSError(28, "No space left on device")
+        save(self, folder)
+
+    monkeypatch.setattr(Replay, "save", full)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path / "spare"))
+    command = ["collect", "Pendulum-v1", "--episodes", "2", "--max-steps", "3", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path / "data")]) == 2
+    assert f"the episodes are kept in {tmp_path / 'spare'}" in capsys.readouterr().err
+    assert len(Replay.load(tmp_path / "spare")) == 2
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize(("kind", "code"), [(CollectInterrupt, 130), (CollectError, 1)])
+def test_what_was_driven_before_it_ended_is_kept(
+    kind: type[CollectInterrupt] | type[CollectError],
+    code: int,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    finished: list[Episode] = []
+
+    def ends(*_: object, **__: object) -> None:
+        stop = kind("it ended")
+        stop.finished = finished
+        raise stop
+
+    monkeypatch.setattr("wmlib.data.collect", ends)
+    command = ["collect", "Pendulum-v1", "--out", str(tmp_path / "out")]
+    assert main(command) == code
+    assert "it ended" in (err := capsys.readouterr().err) and "kept" not in err
+    assert not any(tmp_path.iterdir())
+    finished += Replay.load(folder / "data")
+    assert main(command) == code
+    assert f"it ended\n2 are kept in {tmp_path / 'out'}" in capsys.readouterr().err
+    assert Replay.load(tmp_path / "out").digest() == Replay.load(folder / "data").digest()
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C in a terminal of Unix")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_keeps_what_was_collected(jobs: str, tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    command = ["collect", "Pendulum-v1", "--episodes", "100000", "--jobs", jobs, "--out", str(out)]
+    collecting = subprocess.Popen(
+        [sys.executable, "-m", "wmlib", *command], stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert collecting.stderr is not None
+    told = b""
+    while b"mean return" not in told:
+        told += os.read(collecting.stderr.fileno(), 1000)
+    time.sleep(0.5)
+    os.killpg(collecting.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, err = collecting.communicate(timeout=60)
+    assert collecting.returncode == 130, err
+    replay = Replay.load(out)
+    assert f"{len(replay)} are kept in {out}" in err.decode()
+    assert b"Traceback" not in err
+    seeds = [e.seed for e in replay]
+    assert seeds == sorted(set(seeds)) and len(seeds) > 1
+
+
+def test_an_interrupted_training_goes_on_with_its_own_data_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
+    monkeypatch.setattr("wmlib.vision.VisionConfig", lambda **given: small)
+    other = [replace(e, seed=e.seed + 1) for e in Replay.load(folder / "data")]
+    Replay(other).save(tmp_path / "other")
+    out = tmp_path / "v.safetensors"
+    command = ["train", "vision", "--steps", "2", "--out", str(out)]
+    mine = [*command, "--data", str(folder / "data")]
+    from wmlib import training
+
+    save = training._save
+
+    def killed(*arguments: object) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", killed)
+        assert main(mine) == 130
+    assert "go on by the same command" in capsys.readouterr().err
+    assert main([*command, "--data", str(tmp_path / "other")]) == 2
+    assert "is the state of another run, with another --data" in capsys.readouterr().err
+    assert main(mine) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"other", "v.safetensors", "v.json"}
+    (tmp_path / "w.state.safetensors").write_bytes(b"of nobody knows which run")
+    assert main([*mine[:-3], str(tmp_path / "w.safetensors"), *mine[-2:]]) == 2
+    assert "another --data" in capsys.readouterr().err
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [lambda v: v, lambda v: [1.0, v], lambda v: {"mean": (v,)}])
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_what_is_no_number_is_no_result(
+    option: list[str],
+    where: object,
+    value: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr(cli, "run_bench", lambda options: {"rate": where(float(value))})
+    assert main(["bench", "dream", *option]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"is {value}: not a finite number" in captured.err
+
+
+def test_a_dream_too_hot_for_numbers_fails(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    capsys.readouterr()
+    assert main(["dream", str(folder), "--temperature", "1e300", "--steps", "5", "--json"]) != 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].startswith("wmlib: ")
+
+
+def test_m_takes_any_rewards_and_any_number_of_actions(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Not CarRacing: each of two actions costs 1."""
+    rng = np.random.default_rng(0)
+    Replay(
+        Episode(
+            rng.integers(256, size=(41, 64, 64, 3), dtype=np.uint8),
+            rng.normal(size=(40, 2)).astype(np.float32), np.full(40, -1, np.float32), True, False,
+            seed,
+        )
+        for seed in range(2)
+    ).save(tmp_path / "data")  # fmt: skip
+    m = tmp_path / "m.safetensors"
+    command = ["train", "memory", "--data", str(tmp_path / "data"), "--out", str(m), "--steps", "2"]
+    capsys.readouterr()
+    assert main([*command, "--vision", str(folder / "vision.safetensors"), "--json"]) == 0
+    assert said(capsys)["reward_head"] == "normal"
+    memory = MDNRNN.load(m)
+    assert memory.config.actions == 2
+    expected = memory.expected_reward(memory.predict(memory.initial(1).hidden))
+    assert expected.item() == pytest.approx(-1, abs=0.5)
+
+
+# Standard output
+
+
+def wmlib(command: list[str], **options: object) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "wmlib", *command], stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--json"], []])
+def test_a_reader_who_went_away_is_no_failure(words: list[str], tmp_path: Path) -> None:
+    quick = ["collect", "Pendulum-v1", "--episodes", "1", "--max-steps", "2", "--jobs", "1"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = wmlib([*quick, "--out", str(tmp_path / "data"), *words], stdout=writing)
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr and "Exception" not in done.stderr
+    assert (tmp_path / "data").exists() == (words != ["--help"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_standard_output_that_is_full_is_named(tmp_path: Path) -> None:
+    quick = ["collect", "Pendulum-v1", "--episodes", "1", "--max-steps", "2", "--jobs", "1"]
+    with open("/dev/full", "wb") as full:
+        done = wmlib([*quick, "--out", str(tmp_path / "data")], stdout=full)
+    assert done.returncode == 2
+    expected = "wmlib: error: standard output: [Errno 28] No space left on device"
+    assert done.stderr.splitlines()[-1] == expected
+    assert len(Replay.load(tmp_path / "data")) == 1
+
+
+def test_a_name_that_the_terminal_cannot_spell_is_no_failure(tmp_path: Path) -> None:
+    quick = ["collect", "Pendulum-v1", "--episodes", "1", "--max-steps", "2", "--jobs", "1"]
+    done = wmlib(
+        [*quick, "--out", str(tmp_path / "données")], stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert r"donn\xe9es" in done.stdout
+    assert len(Replay.load(tmp_path / "données")) == 1

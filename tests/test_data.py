@@ -1,8 +1,12 @@
 """Episodes, collecting them in parallel, and the replay."""
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gymnasium as gym
@@ -11,7 +15,9 @@ import pytest
 
 from wmlib.data import (
     CollectError,
+    CollectInterrupt,
     Episode,
+    EpisodeTimeout,
     ExplorationConfig,
     Replay,
     SmoothRandomPolicy,
@@ -405,3 +411,284 @@ def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
     Replay([episode()]).save(tmp_path / "data")
     assert len(Replay.load(tmp_path / "data")) == 1
     assert not left.exists()
+
+
+# Environments of one's own, numbers that are none, and how collecting ends
+
+
+def own_environment(**changed: object) -> type[gym.Env]:
+    """Five steps of four pixels; its class is local, so that it is pickled whole."""
+
+    class Own(gym.Env):
+        observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+        action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.t = 0
+            return changed.get("first", np.zeros((2, 2, 1), np.uint8)), {}
+
+        def step(self, action):
+            self.t += 1
+            frame = changed.get("frame", np.full((2, 2, 1), self.t, np.uint8))
+            return frame, changed.get("reward", 1.0), self.t == 5, False, {}
+
+    return Own
+
+
+@pytest.fixture
+def registered() -> Iterator[str]:
+    env_id = "mine/Own-v0"
+    gym.register(env_id, entry_point=own_environment())
+    yield env_id
+    del gym.registry[env_id]
+
+
+def test_an_environment_of_ones_own_reaches_the_workers(
+    registered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (2,), np.float32))
+    options = {"episodes": 2, "seed": 0, "progress": False}
+    one, two = (collect(policy, registered, n_jobs=n, **options) for n in (1, 2))
+    assert all(same(a, b) for a, b in zip(one, two, strict=True))
+    by_specification = collect(policy, gym.spec(registered), n_jobs=2, **options)
+    assert all(same(a, b) for a, b in zip(one, by_specification, strict=True))
+
+    code = (
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control import PendulumEnv\n"
+        "gym.register('hung/Pendulum-v7', entry_point=PendulumEnv, max_episode_steps=4)\n"
+    )
+    (tmp_path / "module_that_registers.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    pendulum = SmoothRandomPolicy(PENDULUM)
+    hung = collect(pendulum, "module_that_registers:hung/Pendulum-v7", n_jobs=2, **options)
+    assert [len(e) for e in hung] == [4, 4]
+    with pytest.raises(ValueError, match="unknown environment 'no_such_module:x-v0'"):
+        collect(pendulum, "no_such_module:x-v0", **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["max_steps", "patience", "episodes", "seed", "time_limit", "n_jobs"]
+)
+@pytest.mark.parametrize("value", [2.5, float("nan"), "3", 0, True, 2**63])
+def test_collect_takes_no_number_that_is_none(name: str, value: object) -> None:
+    if (name, value) in {("seed", 0), ("time_limit", 2.5), ("time_limit", 2**63)}:
+        return
+    if value == 2**63 and name != "seed":
+        return  # many, but a number of them
+    with pytest.raises(ValueError, match=f"{name} must "):
+        collect(balance(), "CartPole-v1", **{"episodes": 1, "seed": 0, name: value})
+
+
+def test_collect_names_what_is_no_policy_or_environment() -> None:
+    class Half:
+        def act(self, observation: np.ndarray) -> int:
+            return 0
+
+    for policy in (None, SmoothRandomPolicy, Half(), 3):
+        with pytest.raises(TypeError, match="policy must have reset"):
+            collect(policy, "CartPole-v1", episodes=1, seed=0)
+    with pytest.raises(TypeError, match="env_id must be a string or an EnvSpec, got 5"):
+        collect(balance(), 5, episodes=1, seed=0)
+    with pytest.raises(TypeError, match="env_kwargs must be a dict, got 5"):
+        collect(balance(), "CartPole-v1", episodes=1, seed=0, env_kwargs=5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_refused_with_its_decision(value: float) -> None:
+    policy = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (2,), np.float32))
+    for name, changed, decision in (
+        ("reward", {"reward": value}, 1),
+        ("observation", {"frame": np.full(3, value)}, 1),
+        ("observation", {"first": np.full(3, value)}, 0),
+    ):
+        with pytest.raises(ValueError, match=f"the {name} of decision {decision} is not a finite"):
+            run_episode(own_environment(**changed)(), policy, seed=0)
+
+    class Wild(SmoothRandomPolicy):
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            return np.array([0.0, value])
+
+    with pytest.raises(ValueError, match="the action of decision 1 is not a finite"):
+        run_episode(own_environment()(), Wild(gym.spaces.Box(-1, 1, (2,), np.float32)), seed=0)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("stop", [SystemExit, GeneratorExit, KeyboardInterrupt])
+def test_a_policy_that_ends_the_process_is_named_and_what_was_finished_is_kept(
+    stop: type[BaseException], n_jobs: int
+) -> None:
+    def leave(policy: object, observation: np.ndarray) -> None:
+        if policy.rng.bit_generator.seed_seq.entropy == 42:
+            time.sleep(0.5)  # the others are done by then
+            raise stop
+
+    expected = CollectInterrupt if stop is KeyboardInterrupt else CollectError
+    with pytest.raises(expected, match="the episode with seed 42") as caught:
+        collect(
+            balance(act=leave), "CartPole-v1", episodes=3, seed=40, max_steps=5, n_jobs=n_jobs,
+            progress=False,
+        )  # fmt: skip
+    finished = [e.seed for e in caught.value.finished]
+    assert finished == [40, 41] or (n_jobs == 2 and set(finished) < {40, 41})  # a slow worker
+    plain = collect(balance(), "CartPole-v1", episodes=2, seed=40, max_steps=5, progress=False)
+    assert all(same(a, plain[a.seed - 40]) for a in caught.value.finished)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_episode_that_never_ends_is_given_up_with_its_seed(n_jobs: int) -> None:
+    def hang(policy: object, observation: np.ndarray) -> None:
+        if policy.seen == 2:
+            time.sleep(1000)
+
+    with pytest.raises(CollectError, match=r"the episode with seed 7 took longer than 0\.3 s"):
+        collect(
+            balance(act=hang), "CartPole-v1", episodes=1, seed=7, time_limit=0.3, n_jobs=n_jobs,
+            progress=False,
+        )  # fmt: skip
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    caught = []
+
+    def in_a_thread() -> None:  # no signal reaches it: between two steps
+        slow = balance(act=lambda *_: time.sleep(0.05))
+        try:
+            run_episode(gym.make("CartPole-v1"), slow, 8, time_limit=0.2)
+        except EpisodeTimeout as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=in_a_thread)
+    thread.start()
+    thread.join()
+    assert caught == ["the episode with seed 8 took longer than 0.2 s"]
+
+
+def test_what_cannot_be_sent_to_a_worker_is_named() -> None:
+    policy = balance()
+    policy.lock = threading.Lock()
+    with pytest.raises(
+        CollectError, match=r"cannot be sent to a worker process; n_jobs=1 needs none"
+    ):
+        collect(policy, "CartPole-v1", episodes=2, seed=0, n_jobs=2, progress=False)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "killpg"), reason="Unix alone tells a process who its parent is"
+)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(how: int, tmp_path: Path) -> None:
+    code = f"""
+import os, time
+from pathlib import Path
+from wmlib.data import collect
+
+class Slow:
+    def reset(self, rng): Path({str(tmp_path)!r}, str(os.getpid())).touch()
+    def act(self, observation): time.sleep(600)
+
+collect(Slow(), "CartPole-v1", episodes=2, seed=0, n_jobs=2, progress=False)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+    def wait(done: Callable[[], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end:
+            time.sleep(0.1)
+        return done()
+
+    def lives(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text(encoding="utf-8").split()[2] != "Z"
+
+    assert wait(lambda: len(list(tmp_path.iterdir())) == 2, 120)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert all(map(lives, workers))
+    parent.send_signal(how)
+    parent.wait()
+    assert wait(lambda: not any(map(lives, workers)), 60)
+
+
+# Where a replay is saved
+
+
+def test_a_replay_fills_an_empty_folder_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
+    here, target, far = (tmp_path / name for name in ("here", "target", "far"))
+    here.mkdir()
+    target.mkdir()
+    (here / ".DS_Store").touch()
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to(far)
+    monkeypatch.chdir(here)
+    for folder, real in ((".", here), (tmp_path / "link", target), (tmp_path / "dangling", far)):
+        replay.save(folder)
+        loaded = Replay.load(real)
+        assert all(same(a, b) for a, b in zip(replay, loaded, strict=True))
+        assert not list(real.glob(".partial"))
+        with pytest.raises(FileExistsError, match="is not empty"):
+            replay.save(folder)
+    with pytest.raises(ValueError, match="the replay is empty"):
+        Replay().save(tmp_path / "nothing")
+
+
+def test_a_kill_while_a_folder_is_filled_leaves_nothing_that_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move, moved = os.replace, []
+
+    def dies(source: Path, target: Path) -> None:
+        if Path(target).parent == tmp_path / "data":
+            moved.append(target)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
+        move(source, target)
+
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        Replay([episode()] * 4).save(tmp_path / "data")
+    with pytest.raises(DamagedFileError, match=r"episode-000000.safetensors is missing"):
+        Replay.load(tmp_path / "data")
+
+
+def test_a_digest_tells_data_apart(tmp_path: Path) -> None:
+    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
+    replay.save(tmp_path / "data")
+    assert Replay.load(tmp_path / "data").digest() == replay.digest()
+    others = [
+        Replay(replay.episodes[:1]), Replay(replay.episodes[::-1]),
+        Replay([episode(3, 1, seed=5), episode(4, 3, seed=6)]),
+        Replay([episode(3, 1, seed=5), episode(4, 2, seed=7)]),
+    ]  # fmt: skip
+    assert len({replay.digest(), *(other.digest() for other in others)}) == 5
+
+
+def test_wrong_types_are_named() -> None:
+    whole = episode(5)
+    arrays = whole.observations, whole.actions, whole.rewards
+    for where, name in enumerate(("observations", "actions", "rewards")):
+        for wrong in (None, 3.0, [1, 2], np.array(3.0), np.array(["a"] * 5)):
+            parts = [*arrays[:where], wrong, *arrays[where + 1 :]]
+            with pytest.raises(TypeError, match=f"{name} must be an array of numbers, got"):
+                Episode(*parts, True, False, 0)
+    with pytest.raises(TypeError, match="a replay holds episodes, got 1"):
+        Replay([1])
+    rng = np.random.default_rng(0)
+    for call in (lambda: Replay([whole]).sample_frames(0, 1), lambda: draw_windows([3], 0, 1, 1)):
+        with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator, got 0"):
+            call()
+    for lengths in (["a"], [2.5], 3, [[3]]):
+        with pytest.raises(ValueError, match=r"lengths must be \(E,\) whole numbers"):
+            draw_windows(lengths, rng, 1, 1)
+    for wrong in ((0.1, (0.1,), (0.1,)), (("a",), (0.1,), (0.1,)), ((0.1,), None, (0.1,))):
+        with pytest.raises(ValueError, match="must be a tuple of numbers, got"):
+            SmoothRandomPolicy(PENDULUM, ExplorationConfig(*wrong))
+    with pytest.raises(ValueError, match=r"memory must be in \[0, 1\), got 'x'"):
+        SmoothRandomPolicy(PENDULUM, ExplorationConfig((0.0,), (0.1,), (0.1,), memory="x"))
+    with pytest.raises(TypeError, match="config must be an ExplorationConfig, got 3"):
+        SmoothRandomPolicy(PENDULUM, 3)

@@ -340,10 +340,11 @@ def test_the_same_seed_is_the_same_life() -> None:
     ("field", "value"),
     [("step_size", 0.0), ("step_size", 1.5), ("discount", 1.0), ("discount", -0.1),
      ("exploration", 1.1), ("planning", -1), ("planning", 2.5), ("bonus", -1.0),
-     ("bonus", math.inf), ("threshold", math.nan)],
+     ("bonus", math.inf), ("threshold", math.nan), ("step_size", "0.1"), ("discount", None),
+     ("planning", "5"), ("planning", None), ("exploration", "x"), ("bonus", None)],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
+    with pytest.raises(ValueError, match=f"{field} must be .*, got {value!r}"):
         DynaConfig(**{field: value})
 
 
@@ -358,8 +359,24 @@ def test_worlds_that_do_not_fit_a_table_are_refused() -> None:
     maze.action_space = gym.spaces.Box(-1, 1)
     with pytest.raises(ValueError, match=r"action_space must be Discrete\(n\) from 0, .*got Box"):
         DynaQ(maze)
-    with pytest.raises(ValueError, match="states and actions must be at least 1, got 0 and 4"):
-        QTable(0, 4)
+    for kind in (QTable, TabularModel):
+        for wrong in (0, 2.5, "4", None):
+            with pytest.raises(ValueError, match=f"states must be an integer >= 1, got {wrong!r}"):
+                kind(wrong, 4)
+            with pytest.raises(ValueError, match=f"actions must be an integer >= 1, got {wrong!r}"):
+                kind(4, wrong)
+    with pytest.raises(ValueError, match="env must be a Gymnasium environment, got 'maze'"):
+        DynaQ("maze")
+    for kind in (DynaQ, PrioritizedSweeping):
+        with pytest.raises(ValueError, match="config must be a DynaConfig or None, got 5"):
+            kind(Maze(), 5)
+        with pytest.raises(ValueError, match="updates must be an integer >= 0, got -1"):
+            kind(Maze()).plan(-1)
+    with pytest.raises(ValueError, match="episodes must be an integer >= 1, got 0"):
+        episode_lengths(DynaQ(Maze()), Maze(), 0)
+    for wrong in (-1, 3, 0.5, "x"):
+        with pytest.raises(ValueError, match=f"start must be .*, got {wrong!r}"):
+            greedy_path(np.zeros((3, 2)), [[1, 0], [2, 1], [0, -1]], wrong)
     with pytest.raises(ValueError, match=r"prioritized sweeping has no bonus, got 0\.1"):
         PrioritizedSweeping(Maze(), DynaConfig(bonus=0.1))
 
@@ -373,10 +390,31 @@ def test_worlds_that_do_not_fit_a_table_are_refused() -> None:
         (([[0.5]], [[0.0]], 0.9), "must be integers"),
         (([[-2]], [[0.0]], 0.9), "must be integers in -1"),
         (([[0]], [[math.nan]], 0.9), "rewards must be finite"),
-        (([[0]], [[1.0]], 1.0), r"discount must be in \[0, 1\)"),
-        (([[0]], [[1.0]], 0.5, 0.0), "tolerance above 0, got 0.5 and 0.0"),
+        (([[0]], [[1.0]], 1.0), r"discount must be a number in \[0, 1\), got 1\.0"),
+        (([[0]], [[1.0]], 0.5, 0.0), r"tolerance must be a number in \(0, inf\), got 0\.0"),
+        (([[0]], [[1.0]], "x"), r"discount must be a number in \[0, 1\), got 'x'"),
+        (([[0]], [["x"]], 0.5), r"must both be numbers \(S, A\)"),
+        (([[0, 1], [0]], [[1.0]], 0.5), r"must both be numbers \(S, A\)"),
     ],
 )
 def test_value_iteration_names_bad_input(given: tuple, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         value_iteration(*given)
+
+
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, None, "much", [1.0, 2.0]])
+def test_a_reward_that_is_not_finite_ends_a_life_by_name(reward: object) -> None:
+    """The third step of a corridor pays something else than a number."""
+
+    class Broken(Maze):
+        def step(self, action):
+            state, paid, *rest = super().step(action)
+            return state, (reward if self.steps == 3 else paid), *rest
+
+    for agent_class in (DynaQ, PrioritizedSweeping):
+        maze = Broken("S....G")
+        agent = agent_class(maze, seed=0)
+        with pytest.raises(ValueError, match=r"^action \d in state \d: .* reward must be finite"):
+            list(islice(live(agent, maze), 10))
+        assert maze.steps == 3
+        assert np.isfinite(agent.policy.values).all()

@@ -182,16 +182,21 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone() -> None:
     ("name", "value"),
     [("members", 0), ("layers", 0), ("units", 0), ("batch", 0), ("epochs", 0),
      ("learning_rate", 0.0), ("learning_rate", float("inf")), ("weight_decay", -1.0),
-     ("bound_weight", float("nan"))],
+     ("bound_weight", float("nan")), ("members", 2.5), ("units", "64"), ("learning_rate", None),
+     ("cooldown", 1.5), ("cooldown", "0"), ("weight_decay", "x"), ("probabilistic", "yes")],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         EnsembleConfig(**{name: value})
 
 
 def test_data_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="observations and actions need numbers, got"):
-        Ensemble(0, 1)
+    for wrong in (0, 1.5, "3", None):
+        for name, sizes in (("observations", (wrong, 1)), ("actions", (1, wrong))):
+            with pytest.raises(ValueError, match=f"{name} must be an integer >= 1, got {wrong!r}"):
+                Ensemble(*sizes)
+    with pytest.raises(ValueError, match="config must be an EnsembleConfig or None, got 5"):
+        Ensemble(1, 1, 5)
     ensemble, (before, actions, after) = small(learnt=False), steps(20)
     with pytest.raises(ValueError, match=r"following must have the shape \(N, 3\), got \(19, 3\)"):
         ensemble.learn(before, actions, after[:-1], seed=0)
@@ -199,6 +204,36 @@ def test_data_that_do_not_fit_are_refused() -> None:
         ensemble.learn(before, actions[:, :1], after, seed=0)
     with pytest.raises(ValueError, match=r"observations must have the shape \(N, 3\), got \(0"):
         ensemble.learn(before[:0], actions[:0], after[:0], seed=0)
+    for wrong, found in (("x", "'x'"), (None, "None"), ([[1], [2, 3]], r"\[\[1\], \[2, 3\]\]")):
+        with pytest.raises(ValueError, match=rf"an array of numbers \(N, 3\), got {found}"):
+            ensemble.learn(wrong, actions, after, seed=0)
+    with pytest.raises(ValueError, match=r"seed must be an integer >= 0, got 0\.5"):
+        ensemble.learn(before, actions, after, seed=0.5)
     before[3, 1] = np.nan
-    with pytest.raises(ValueError, match="observations must be finite, got nan"):
+    with pytest.raises(ValueError, match=r"observations must be finite, got \[.*nan.*\] in row 3"):
         ensemble.learn(before, actions, after, seed=0)
+
+
+def test_lists_are_learnt_from_as_arrays_are() -> None:
+    data, (first, second) = steps(20), (small(learnt=False) for _ in range(2))
+    first.learn(*data, seed=0)
+    second.learn(*(array.tolist() for array in data), seed=0)
+    assert torch.equal(first.weights[-1], second.weights[-1])
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "words"),
+    [
+        (np.zeros((4, 3)), torch.zeros(4, 2), "observations must be a tensor .*, got ndarray"),
+        (torch.zeros(4, 3), None, r"actions must be a tensor \(B, 2\) or \(3, B, 2\), got None"),
+        (torch.zeros(3), torch.zeros(2), r"observations must be .*, got \(3,\)"),
+        (torch.zeros(4, 4), torch.zeros(4, 2), r"observations must be .*, got \(4, 4\)"),
+        (torch.zeros(2, 4, 3), torch.zeros(2, 4, 2), r"observations must be .*, got \(2, 4, 3\)"),
+        (torch.zeros(4, 3), torch.zeros(5, 2), r"each observation needs an action, got \(4, 3\)"),
+    ],
+)
+def test_what_networks_cannot_read_is_named(
+    observations: object, actions: object, words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{words}"):
+        small(learnt=False)(observations, actions)

@@ -243,6 +243,40 @@ def test_bounds_are_kept_and_an_optimum_on_them_is_found(separable):
     np.testing.assert_allclose(es.best.x, [1, -1, 0.5, 0], atol=1e-4)
 
 
+@pytest.mark.parametrize("separable", [False, True])
+@pytest.mark.parametrize("sigma", [100, 1e6])
+def test_a_first_step_far_above_the_bounds_finds_the_optimum_as_pycma_does(sigma, separable):
+    """Beyond the box f repeats in the mirrors: without a limit this ended at 5e-2."""
+
+    def f(x):
+        return ((x - 0.5) ** 2).sum(axis=-1)
+
+    options = {"bounds": [-1, 1], "verbose": -9, "signals_filename": "", "seed": 1}
+    options |= {"BoundaryHandler": cma.BoundTransform, "CMA_diagonal": separable}
+    theirs = cma.CMAEvolutionStrategy(np.zeros(3), sigma, options).optimize(f)
+    assert theirs.result.fbest < 1e-13
+    for seed in range(5):
+        config = CMAESConfig(sigma, bounds=(-1, 1), separable=separable)
+        found = minimise(f, np.zeros(3), config, seed)
+        assert found.best.value < 1e-12 and set(found.reasons) & {"tolfun", "tolfunhist"}
+        assert found.evaluations < 2 * theirs.result.evaluations
+
+
+@pytest.mark.parametrize("separable", [False, True])
+def test_no_deviation_exceeds_a_third_of_its_box(separable):
+    """pycma's `maxstd_boundrange`, at the start and ever after; the open side keeps its own."""
+    upper = np.array([1.0, 0.02, np.inf])
+    config = CMAESConfig(50.0, bounds=([-1.0, -0.02, -1.0], upper), separable=separable)
+    es, aim = CMAES(np.zeros(3), config, seed=1), np.array([0.5, 0.01, 1000.0])
+    widest = [2 / 3, 0.04 / 3, np.inf]
+    np.testing.assert_allclose(es.standard_deviations, [*widest[:2], 50.0])
+    while not es.stop():
+        x = es.ask()
+        assert (es.standard_deviations <= np.multiply(widest, 1 + 1e-9)).all()
+        es.tell(x, ((x - aim) ** 2).sum(axis=1))
+    np.testing.assert_allclose(es.best.x, aim, atol=1e-5)
+
+
 # --- stopping
 
 

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import matplotlib
+import matplotlib.colors
 
 matplotlib.use("Agg")
 
@@ -13,7 +14,52 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from wmlib import figures
 from wmlib.figures import film_html, filmstrip, save_gif
+
+PALETTE = {
+    name: matplotlib.colors.to_rgb(getattr(figures, name))
+    for name in ("BLUE", "ORANGE", "GREEN", "PINK", "SKY", "RED", "GREY")
+}
+# How the three kinds of dichromats see linear RGB (Machado, Oliveira & Fernandes 2009, severity 1).
+EYES = {
+    "all three cones": np.eye(3),
+    "no long cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no middle cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "no short cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def linear(colour: tuple[float, ...]) -> np.ndarray:
+    """Of sRGB."""
+    c = np.array(colour)
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of linear RGB, white point D65."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    xyz = np.array(to_xyz) @ np.clip(light, 0, 1) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("name", PALETTE)
+def test_a_line_of_each_colour_stands_out_from_a_white_sheet(name: str) -> None:
+    """3 : 1, as WCAG 2.2 asks of what is no text."""
+    luminance = linear(PALETTE[name]) @ [0.2126, 0.7152, 0.0722]
+    assert 1.05 / (luminance + 0.05) >= 3
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_the_colours_stay_apart(eye: str) -> None:
+    """In steps of L*a*b*, of which an eye sees one or two."""
+    seen = {n: lab(np.array(EYES[eye]) @ linear(c)) for n, c in PALETTE.items()}
+    apart = {
+        (a, b): float(np.linalg.norm(seen[a] - seen[b])) for a in seen for b in seen if a < b
+    }
+    assert min(apart.values()) >= 9, min(apart, key=apart.__getitem__)
+    assert apart["GREY", "ORANGE"] >= 35
 
 
 def film(t: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 from wmlib.data import run_episode
 from wmlib.ensemble import Ensemble, EnsembleConfig, Prediction
 from wmlib.pets import (
+    Interrupted,
     PETSConfig,
     expected_returns,
     pendulum_reward,
@@ -322,19 +323,166 @@ def test_a_reward_of_the_wrong_shape_is_refused_before_anything_is_driven(
         train_pets(Cart(), reward, TINY, progress=False)
 
 
-def test_observations_that_are_not_finite_are_refused() -> None:
-    env = Cart()
-    env.broken = True
-    with pytest.raises(ValueError, match="observations must be finite, got nan"):
-        train_pets(env, minus_square, TINY, trials=2, max_steps=4, progress=False)
+class Breaking(Cart):
+    """Says `value` for its reward or its observation at the fourth step of its second trial."""
+
+    def __init__(self, what: str, value: object) -> None:
+        self.what, self.value, self.trials = what, value, 0
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple:
+        self.trials, self.taken = self.trials + 1, 0
+        return super().reset(seed=seed)
+
+    def step(self, action: np.ndarray) -> tuple:
+        observation, reward, *rest = super().step(action)
+        self.taken += 1
+        if (self.trials, self.taken) == (2, 4):
+            if self.what == "reward":
+                reward = self.value
+            else:
+                observation = np.float32([self.value])
+        return observation, reward, *rest
 
 
-def test_numbers_out_of_range_are_refused() -> None:
-    for wrong in ({"trials": 0}, {"seed": -1}):
-        with pytest.raises(ValueError, match="trials must be at least 1 and seed at least 0"):
-            train_pets(Cart(), minus_square, TINY, **wrong)
-    with pytest.raises(ValueError, match="members must be at least 1, got 0"):
-        replace(TINY.ensemble, members=0)
+QUICK = replace(TINY, ensemble=replace(TINY.ensemble, epochs=2))
+
+
+@pytest.mark.parametrize("what", ["observation", "reward"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_by_its_step(what: str, value: float) -> None:
+    words = rf"^trial 1, step 4: the environment's {what} must be finite, got .*{value}"
+    with pytest.raises(ValueError, match=words):
+        train_pets(Breaking(what, value), minus_square, QUICK, trials=3, max_steps=6,
+                   progress=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [None, "much", np.ones(2)])
+def test_a_reward_that_is_no_number_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^trial 1, step 4: the environment's reward must be"):
+        train_pets(Breaking("reward", value), minus_square, QUICK, trials=3, max_steps=6,
+                   progress=False)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_reward_function_that_is_never_finite_is_refused_at_the_first_trial(value: float) -> None:
+    words = rf"^trial 0, step 0: the reward function must return finite numbers, got {value} for"
+    with pytest.raises(ValueError, match=words):
+        train_pets(Cart(), lambda s, a, n: 0 * n[..., 0] + value, QUICK, trials=2, max_steps=4,
+                   progress=False)  # fmt: skip
+
+
+def test_plans_of_which_none_is_worth_a_number_are_refused_by_their_step() -> None:
+    """The function is finite on what was met, and not where plans lead."""
+    seen = iter([True] * 2)  # its shape, and the first trial
+
+    def reward(s: Tensor, a: Tensor, n: Tensor) -> Tensor:
+        return n[..., 0] * (0.0 if next(seen, False) else torch.nan)
+
+    words = r"^planning step 0: none of 60 plans is worth a finite number: the first nan"
+    with pytest.raises(ValueError, match=words):
+        train_pets(Cart(), reward, QUICK, trials=2, max_steps=4, progress=False)
+
+
+@pytest.mark.parametrize("during", ["acting", "learning"])
+def test_an_interruption_keeps_the_whole_trials(
+    during: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds is what an undisturbed run of so many trials returns."""
+    options = {"seed": 2, "max_steps": 5, "progress": False}
+    undisturbed = train_pets(Cart(), minus_square, QUICK, trials=2, **options)
+    if during == "acting":
+        env: gym.Env = Interrupting()
+    else:
+        env, calls = Cart(), iter(range(100))
+
+        def stopped(ensemble: Ensemble, *data: Tensor) -> dict[str, Tensor]:
+            if next(calls) == 2 + 1:  # two updates make a learning: this is within the second
+                raise KeyboardInterrupt
+            return loss(ensemble, *data)
+
+        loss = Ensemble.loss
+        monkeypatch.setattr(Ensemble, "loss", stopped)
+    with pytest.raises(Interrupted, match="after 2 of 4 trials, which are kept") as caught:
+        train_pets(env, minus_square, QUICK, trials=4, **options)
+    kept = caught.value.trained
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert kept.returns == undisturbed.returns
+    assert kept.losses == undisturbed.losses
+    for ours, theirs in zip(kept.ensemble.state_dict().values(),
+                            undisturbed.ensemble.state_dict().values(), strict=True):  # fmt: skip
+        assert torch.equal(ours, theirs)
+    kept.planner.reset(np.random.default_rng(0))  # and it can go on acting
+    assert np.isfinite(kept.planner.act(np.zeros(1, np.float32))).all()
+
+
+class Interrupting(Cart):
+    """Ctrl-C in the middle of the third trial."""
+
+    trials = 0
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple:
+        self.trials, self.taken = self.trials + 1, 0
+        return super().reset(seed=seed)
+
+    def step(self, action: np.ndarray) -> tuple:
+        self.taken += 1
+        if (self.trials, self.taken) == (3, 3):
+            raise KeyboardInterrupt
+        return super().step(action)
+
+
+def test_an_interruption_of_the_first_trial_is_an_ordinary_one() -> None:
+    env = Interrupting()
+    env.trials = 2
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train_pets(env, minus_square, QUICK, trials=2, max_steps=5, progress=False)
+    assert not isinstance(caught.value, Interrupted)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"trials": 0}, "trials must be an integer >= 1, got 0"),
+        ({"trials": 2.5}, "trials must be an integer >= 1, got 2.5"),
+        ({"trials": "3"}, "trials must be an integer >= 1, got '3'"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
+        ({"seed": 0.5}, "seed must be an integer >= 0, got 0.5"),
+        ({"max_steps": 0}, "max_steps must be an integer >= 1, got 0"),
+        ({"max_steps": np.nan}, "max_steps must be an integer >= 1, got nan"),
+        ({"config": {"particles": 5}}, "config must be a PETSConfig or None, got {'particles': 5}"),
+        ({"env": "Pendulum-v1"}, "env must be a Gymnasium environment, got 'Pendulum-v1'"),
+        ({"reward": None}, "reward must be a function of tensors, got None"),
+    ],
+)
+def test_wrong_arguments_are_named(wrong: dict, words: str) -> None:
+    given = {"env": Cart(), "reward": minus_square, "config": TINY, "progress": False}
+    with pytest.raises(ValueError, match=f"^{words}"):
+        train_pets(**{**given, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: PETSConfig(particles=7.5), "particles must be an integer >= 1, got 7.5"),
+        (lambda: PETSConfig(particles="10"), "particles must be an integer >= 1, got '10'"),
+        (lambda: PETSConfig(propagation=["TS1"]), "propagation must be one of .*, got .'TS1'."),
+        (lambda: PETSConfig(ensemble=None), "ensemble must be of EnsembleConfig, got None"),
+        (lambda: PETSConfig(cem={}), "cem must be of CEMConfig, got {}"),
+        (lambda: transitions([]), "episodes must hold at least one, got none"),
+        (lambda: transitions([1]), "episodes must hold nothing but episodes, got 1"),
+        (lambda: run(Switching([1.0], None), "E", 1, np.zeros((2, 3, 1))),
+         r"plans must be a tensor \(P, T, A\), got ndarray of shape \(2, 3, 1\)"),
+        (lambda: run(Switching([1.0], None), "E", 1, torch.zeros(3, 1)),
+         r"plans must be a tensor \(P, T, A\), got Tensor of shape \(3, 1\)"),
+        (lambda: list(propagate(Switching([1.0], None), [1.0], PLANS, "E", 1, noise())),
+         r"start must be a tensor \(O,\) or \(2, O\), got \[1.0\]"),
+        (lambda: list(propagate(Switching([1.0], None), torch.ones(3, 1), PLANS, "E", 1, noise())),
+         r"start must be a tensor \(O,\) or \(2, O\), got Tensor of shape \(3, 1\)"),
+    ],
+)  # fmt: skip
+def test_wrong_types_are_named(call: object, words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{words}"):
+        call()
 
 
 @pytest.mark.slow

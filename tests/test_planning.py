@@ -84,13 +84,37 @@ def test_plans_without_a_finite_value_are_the_worst() -> None:
 
     found, _ = search(values, torch.zeros(1, 1), CEMConfig(population=500, iterations=10))
     assert found.item() == pytest.approx(0.5, abs=0.05)
-    nowhere, _ = search(lambda p: p[:, 0, 0] * torch.nan, torch.zeros(1, 1), CEMConfig())
-    assert nowhere.isfinite().all()
+    words = "none of 100 plans is worth a finite number: the first nan"
+    with pytest.raises(ValueError, match=words):
+        search(lambda p: p[:, 0, 0] * torch.nan, torch.zeros(1, 1), CEMConfig())
+    acting = planner(lambda start, plans, g: plans.sum((1, 2)) * (torch.nan if start[0] else 1.0))
+    acting.reset(np.random.default_rng(0))
+    acting.act(np.zeros(3))
+    with pytest.raises(ValueError, match=r"^planning step 1: none of 50 plans is worth"):
+        acting.act(np.ones(3))
 
 
-def test_values_of_another_shape_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"100 plans need as many values, got \(100, 1\)"):
-        search(lambda plans: plans[:, 0], torch.zeros(3, 1), CEMConfig())
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [(lambda plans: plans[:, 0], r"Tensor of shape \(100, 1\)"), (lambda plans: 1.0, "1.0"),
+     (lambda plans: np.zeros(100), r"ndarray of shape \(100,\)")],
+)  # fmt: skip
+def test_values_of_another_shape_are_refused(values: object, found: str) -> None:
+    with pytest.raises(ValueError, match=rf"100 plans need as many values, got {found}"):
+        search(values, torch.zeros(3, 1), CEMConfig())
+
+
+def test_a_search_that_cannot_begin_is_refused() -> None:
+    low, high = torch.tensor([-1.0]), torch.tensor([1.0])
+    for mean, words in (
+        (torch.zeros(3), r"mean must be a tensor of 2 axes, got Tensor of shape \(3,\)"),
+        (np.zeros((3, 1)), r"mean must be a tensor of 2 axes, got ndarray of shape \(3, 1\)"),
+        (torch.zeros(3, 2), r"must fit, got the shapes \(3, 2\), \(1,\) and \(1,\)"),
+        (torch.full((3, 1), 2.0), r"mean must lie within \[-1.0\] and \[1.0\]"),
+        (torch.full((3, 1), torch.nan), r"mean must lie within \[-1.0\] and \[1.0\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cem(lambda plans: plans[:, 0, 0], mean, low, high, CEMConfig(), noise())
 
 
 def planner(returns: object = None, **options: object) -> Planner:
@@ -146,10 +170,11 @@ def test_it_finds_the_actions_that_an_exhaustive_search_finds() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("horizon", 0), ("population", 0), ("iterations", 0), ("elites", 0.0), ("elites", 1.1),
-     ("momentum", 1.0), ("momentum", -0.1)],
+     ("momentum", 1.0), ("momentum", -0.1), ("horizon", 2.5), ("population", "x"),
+     ("iterations", None), ("elites", "0.1"), ("momentum", None), ("elites", float("nan"))],
 )  # fmt: skip
 def test_searches_out_of_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         CEMConfig(**{name: value})
 
 
@@ -158,6 +183,20 @@ def test_observations_that_are_not_finite_are_refused() -> None:
     acting.reset(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"the observation must be finite, got \[ ?0. *nan\]"):
         acting.act(np.array([0.0, np.nan]))
+    for wrong, found in (("x", "'x'"), (None, "None"), (3.0, "3.0"),
+                         (np.zeros((2, 2)), r"ndarray of shape \(2, 2\)")):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"observation must be numbers \(O,\), got {found}"):
+            acting.act(wrong)
+
+
+def test_a_planner_that_cannot_act_says_why() -> None:
+    with pytest.raises(ValueError, match="call reset before act"):
+        planner().act(np.zeros(3))
+    space = gym.spaces.Box(-1.0, 1.0, (1,))
+    with pytest.raises(ValueError, match="returns must be a function of plans, got None"):
+        Planner(None, space)
+    with pytest.raises(ValueError, match="config must be a CEMConfig or None, got 35"):
+        Planner(print, space, 35)
 
 
 @pytest.mark.parametrize("policy", [UniformPolicy, lambda space: Planner(print, space)])

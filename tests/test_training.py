@@ -88,7 +88,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, kill_at: int) -> N
     assert history == expected
     assert same(resumed, undisturbed)
     finished = model(seed=2)
-    assert run(finished, kill_at=1, state=state) == expected  # nothing is left to do
+    assert run(finished, kill_at=1, state=str(state)) == expected  # nothing is left to do
     assert same(finished, undisturbed)
 
 
@@ -138,11 +138,27 @@ def test_what_is_not_finite_is_named_with_its_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("steps", 0), ("every", 0), ("seed", -1), ("learning_rate", 0.0), ("learning_rate", np.nan),
-     ("cooldown", 1.5)],
+     ("cooldown", 1.5), ("clip", 0.0), ("clip", np.nan), ("learning_rate", np.inf)],
 )  # fmt: skip
 def test_arguments_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*got {value}"):
         run(model(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 2.5), ("every", "3"), ("seed", True), ("seed", 2**63),
+                        ("learning_rate", "fast"), ("cooldown", None), ("clip", "x")],
+)  # fmt: skip
+def test_arguments_of_another_kind_are_named(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be .*got {value!r}"):
+        run(model(), **{name: value})
+
+
+def test_a_seed_too_large_for_torch_and_what_is_no_model_are_named() -> None:
+    with pytest.raises(ValueError, match="seed must be at most 9223372036854775807"):
+        model(seed=2**63)
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got 'V'"):
+        fit("V", dict, steps=1, learning_rate=0.1, seed=0)
 
 
 def test_the_global_generators_are_left_alone() -> None:

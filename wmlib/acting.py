@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from wmlib.checks import check_number, check_share, check_whole
 from wmlib.controller import LinearController
 from wmlib.data import Policy, collect
 from wmlib.memory import MDNRNN
@@ -26,12 +26,19 @@ class WorldModelPolicy:
             deviation from [0, noise], so that it is driven now steadily, now badly. 0 for none.
 
     Raises:
+        TypeError: a part is not V, M or C.
         ValueError: the parts do not fit together, or `noise` is negative.
     """
 
     def __init__(
         self, vision: VAE, memory: MDNRNN, controller: LinearController, noise: float = 0.0
     ) -> None:
+        for name, part, kind in (
+            ("vision", vision, VAE), ("memory", memory, MDNRNN),
+            ("controller", controller, LinearController),
+        ):  # fmt: skip
+            if not isinstance(part, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {part!r}")
         sizes = {vision.config.latent, memory.config.latent, controller.config.latent}
         actions = len(controller.config.squash)
         if actions != memory.config.actions:
@@ -44,8 +51,7 @@ class WorldModelPolicy:
             )
         if len(controller.parameters) != 1:
             raise ValueError(f"one controller drives, got {len(controller.parameters)}")
-        if not 0 <= noise < math.inf:
-            raise ValueError(f"noise must be a number, at least 0, got {noise}")
+        check_number("noise", noise, 0)
         self.vision, self.memory, self.controller, self.noise = vision, memory, controller, noise
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -98,6 +104,8 @@ class Score:
 
     def interval(self, level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
         """Bootstrap interval of the mean over episodes (percentiles, seed 0)."""
+        check_share("level", level)
+        check_whole("draws", draws, 1)
         sample = np.random.default_rng(0).choice(self.returns, (draws, len(self.returns)))
         low, high = np.quantile(sample.mean(1), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
@@ -117,6 +125,8 @@ class Score:
 
 def interquartile_mean(numbers: np.ndarray) -> float:
     """Mean of what is left when a quarter of the numbers (N,) is cut off at either end."""
+    if not len(numbers):
+        raise ValueError("there are no numbers to take the mean of")
     cut = len(numbers) // 4
     return float(np.sort(numbers)[cut : len(numbers) - cut].mean())
 
@@ -127,6 +137,7 @@ def evaluate(
     episodes: int,
     seed: int,
     action_repeat: int = 3,
+    time_limit: float | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> Score:
@@ -137,6 +148,7 @@ def evaluate(
         episodes: tracks, >= 1.
         seed: of the first track; the others follow.
         action_repeat: official frames for each decision.
+        time_limit: seconds after which an episode, and with it the verdict, is given up.
         n_jobs: as for `wmlib.data.collect`.
         progress: show a bar.
 
@@ -144,11 +156,11 @@ def evaluate(
         ValueError: a number is out of range.
         CollectError: as `wmlib.data.collect`.
     """
-    if action_repeat < 1:
-        raise ValueError(f"action_repeat must be at least 1, got {action_repeat}")
+    check_whole("action_repeat", action_repeat, 1)
     driven = collect(
         policy, "wmlib/OfficialCarRacing-v3", episodes=episodes, seed=seed,
-        env_kwargs={"action_repeat": action_repeat}, n_jobs=n_jobs, progress=progress,
+        env_kwargs={"action_repeat": action_repeat}, time_limit=time_limit, n_jobs=n_jobs,
+        progress=progress,
     )  # fmt: skip
     return Score(
         "CarRacing-v3", tuple(e.total_reward for e in driven), tuple(e.seed for e in driven)

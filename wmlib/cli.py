@@ -1,21 +1,28 @@
 """The command line: collect, train, evaluate, dream, bench.
 
-Exit codes: 0 when it is done, 1 when a run failed, 2 when the call or its input was wrong. With
-`--json`, the only line on standard output is one JSON object; progress goes to standard error.
+Exit codes: 0 when it is done, 1 when a run failed, 2 when the call or its input was wrong, 130 when
+it was interrupted. With `--json`, the only line on standard output is one JSON object; progress
+goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wmlib.data import Episode, Replay
 
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.
@@ -40,32 +47,74 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that it cannot spell is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return _run(arguments)
+        finally:  # of the help as well, which leaves by SystemExit
+            sys.stdout.flush()
+    except OSError as error:  # now, and not once more while Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # nobody wants to read it
+            return 0
+        _tell(f"wmlib: error: standard output: {error}")
+        return 2
+
+
+def _tell(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody hears it
+        print(text, file=sys.stderr, flush=True)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     top = parser()
     options, rest = top.parse_known_args(arguments)
     if rest and not (options.command == "bench" and options.what in _scripts()):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
+        _check_seed(options)
         result = options.run(options)
+        _check_finite(result)
     except (ValueError, TypeError, OSError) as error:
-        print(f"wmlib: error: {error}", file=sys.stderr)
+        _tell(f"wmlib: error: {error}")
         return 2
     except (RuntimeError, ArithmeticError) as error:
-        print(f"wmlib: failed: {error}", file=sys.stderr)
+        _tell(f"wmlib: failed: {error}")
         return 1
-    except KeyboardInterrupt:
-        print(
-            "wmlib: interrupted; what was finished is kept: `train car-racing` goes on with "
-            "--resume, other training by the same command",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as stop:
+        _tell(f"wmlib: {stop}" if str(stop) else "wmlib: interrupted")
+        if options.command == "train":
+            again = "with --resume" if options.part == "car-racing" else "by the same command"
+            _tell(f"wmlib: what was finished is kept; go on {again}")
         return 130
     if options.json:
-        print(json.dumps(result))
+        print(json.dumps(result, allow_nan=False))
     else:
         for name, value in result.items():
             print(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}")
     return 0
+
+
+def _check_seed(options: argparse.Namespace) -> None:
+    from wmlib.checks import check_seed
+
+    if hasattr(options, "seed"):
+        check_seed(options.seed)
+
+
+def _check_finite(result: Any, name: str = "the result") -> None:
+    """Refuse NaN and infinity: they are no JSON, and no result."""
+    if isinstance(result, Mapping):
+        for key, value in result.items():
+            _check_finite(value, key)
+    elif isinstance(result, list | tuple):
+        for value in result:
+            _check_finite(value, name)
+    elif isinstance(result, float) and not math.isfinite(result):
+        raise ArithmeticError(f"{name} is {result}: not a finite number")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,13 +127,19 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     collect = _command(commands, "collect", "drive at random and keep the episodes", run_collect)
-    collect.add_argument("environment", help="a registered id, such as wmlib/CarRacing-v3")
+    collect.add_argument(
+        "environment",
+        help="a registered id, such as wmlib/CarRacing-v3; MODULE:ID imports MODULE first",
+    )
     collect.add_argument("--episodes", type=int, default=480, help="how many (default: 480)")
     collect.add_argument("--max-steps", type=int, help="decisions after which an episode is cut")
     collect.add_argument(
         "--patience", type=int, help="decisions without a positive reward after which it is cut"
     )
     collect.add_argument("--action-repeat", type=int, help="frames for each decision")
+    collect.add_argument(
+        "--time-limit", type=float, help="seconds after which an episode, and the run, is given up"
+    )
     _seed_out_jobs(collect, "folder for the episodes")
 
     train = commands.add_parser("train", help="train V, M or C, or all of them")
@@ -116,7 +171,12 @@ def parser() -> argparse.ArgumentParser:
     )
     memory.add_argument("--vision", type=Path, required=True, help="V's checkpoint")
     memory.add_argument("--steps", type=int, default=4000, help="updates (default: 4000)")
-    memory.add_argument("--action-repeat", type=int, default=3, help="of the episodes (default: 3)")
+    memory.add_argument(
+        "--action-repeat",
+        type=int,
+        default=3,
+        help="of the episodes, to know CarRacing's rewards by (default: 3)",
+    )
     _training(memory, "M")
 
     controller = _command(parts, "controller", "C, evolved in M's dreams", run_controller)
@@ -165,23 +225,28 @@ def parser() -> argparse.ArgumentParser:
 def run_collect(options: argparse.Namespace) -> Result:
     import gymnasium as gym
 
-    from wmlib.data import Replay, SmoothRandomPolicy, collect
+    from wmlib.data import CollectError, CollectInterrupt, SmoothRandomPolicy, collect
 
     kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
-    _refuse_filled(options.out)
+    _check_folder(options.out)
     try:
         env = gym.make(options.environment, **kwargs)
     except (gym.error.Error, ImportError) as error:
         raise ValueError(f"cannot make {options.environment!r}: {error}") from error
     policy = SmoothRandomPolicy(env.action_space)
     env.close()
-    episodes = collect(
-        policy, options.environment, episodes=options.episodes, seed=options.seed,
-        max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
-        n_jobs=options.jobs,
-    )  # fmt: skip
-    replay = Replay(episodes)
-    replay.save(options.out)
+    try:
+        episodes = collect(
+            policy, options.environment, episodes=options.episodes, seed=options.seed,
+            max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
+            time_limit=options.time_limit, n_jobs=options.jobs,
+        )  # fmt: skip
+    except (CollectError, CollectInterrupt) as stop:
+        if stop.finished:
+            _keep(stop.finished, options.out)
+            raise type(stop)(f"{stop}\n{len(stop.finished)} are kept in {options.out}") from stop
+        raise
+    replay = _keep(episodes, options.out)
     mean = sum(episode.total_reward for episode in episodes) / len(episodes)
     return {
         "episodes": len(replay),
@@ -189,6 +254,20 @@ def run_collect(options: argparse.Namespace) -> Result:
         "mean_return": mean,
         "out": str(options.out),
     }
+
+
+def _keep(episodes: Sequence[Episode], out: Path) -> Replay:
+    """Save what was driven: in `out`, or, if that fails after all, where it can be found."""
+    from wmlib.data import Replay
+
+    replay = Replay(episodes)
+    try:
+        replay.save(out)
+    except OSError as error:
+        spare = Path(tempfile.mkdtemp(prefix="wmlib-episodes-"))
+        replay.save(spare)
+        raise OSError(f"{error}; the episodes are kept in {spare}") from error
+    return replay
 
 
 def run_car_racing(options: argparse.Namespace) -> Result:
@@ -215,11 +294,13 @@ def run_vision(options: argparse.Namespace) -> Result:
     from wmlib.data import Replay
     from wmlib.vision import VisionConfig, train_vision
 
-    state = _state(options.out)
+    _check_checkpoint(options.out)
+    replay = Replay.load(options.data)
+    state = _state(options, replay)
     config = VisionConfig.paper() if options.paper else VisionConfig()
     started = time.perf_counter()
     vision, history = train_vision(
-        Replay.load(options.data), config, steps=options.steps, seed=options.seed, state=state
+        replay, config, steps=options.steps, seed=options.seed, state=state
     )
     seconds = time.perf_counter() - started
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
@@ -228,18 +309,17 @@ def run_vision(options: argparse.Namespace) -> Result:
 
 
 def run_memory(options: argparse.Namespace) -> Result:
-    from wmlib.agents.tiles import tile_rewards
+    from wmlib.agents.tiles import memory_for
     from wmlib.checkpoint import made_by, save_module
     from wmlib.data import Replay
     from wmlib.memory import Codes, train_memory
     from wmlib.vision import VAE
 
-    state = _state(options.out)
-    vision = VAE.load(options.vision)
-    codes = Codes.of(Replay.load(options.data), vision.encode)
-    config = replace(
-        tile_rewards(codes.rewards, options.action_repeat), latent=vision.config.latent
-    )
+    _check_checkpoint(options.out)
+    vision, replay = VAE.load(options.vision), Replay.load(options.data)
+    state = _state(options, replay, "vision")
+    codes = Codes.of(replay, vision.encode)
+    config = memory_for(codes, options.action_repeat)
     started = time.perf_counter()
     memory, history = train_memory(
         codes, config, steps=options.steps, seed=options.seed, state=state
@@ -247,7 +327,8 @@ def run_memory(options: argparse.Namespace) -> Result:
     seconds = time.perf_counter() - started
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
     save_module(options.out, memory, "memory", made)
-    return _trained(options, seconds, history, ("code", "reward", "end"))
+    told = _trained(options, seconds, history, ("code", "reward", "end"))
+    return {**told, "reward_head": config.reward}
 
 
 def run_controller(options: argparse.Namespace) -> Result:
@@ -260,14 +341,15 @@ def run_controller(options: argparse.Namespace) -> Result:
     from wmlib.value import ValueConfig
     from wmlib.vision import VAE
 
-    state = _state(options.out)
+    _check_checkpoint(options.out)
     named = ("generations", "horizon", "temperature")
     given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
     if options.value:
         given |= {"value": True, "discount": ValueConfig().discount}
     config = DreamTrainingConfig(**given)
-    memory = MDNRNN.load(options.memory)
-    codes = Codes.of(Replay.load(options.data), VAE.load(options.vision).encode)
+    memory, replay = MDNRNN.load(options.memory), Replay.load(options.data)
+    codes = Codes.of(replay, VAE.load(options.vision).encode)
+    state = _state(options, replay, "vision", "memory")
     shape = ControllerConfig(memory.config.latent, memory.config.hidden)
     started = time.perf_counter()
     evolved = train_in_dream(
@@ -285,6 +367,8 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import record_score
 
     agent = Agent.load(options.folder)
+    if options.record:
+        _check_place(options.folder)
     score = evaluate(
         agent.policy(), episodes=options.episodes, seed=options.seed,
         action_repeat=options.action_repeat, n_jobs=options.jobs,
@@ -300,12 +384,15 @@ def run_dream(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models import Agent, after_real_steps
     from wmlib.dream import Dream
 
+    if options.film is not None:
+        _check_film(options.film)
     agent = Agent.load(options.folder)
     dream = Dream(agent.memory, options.temperature)
     start = after_real_steps(agent, seed=options.seed)
     noise = torch.Generator().manual_seed(options.seed)
     imagined = dream.imagine(agent.controller, start, options.steps, noise)
     result: Result = {"decisions": options.steps, "dream_return": float(imagined.rewards.sum())}
+    _check_finite(result)
     if options.film is not None:
         from wmlib.figures import save_gif
 
@@ -365,13 +452,33 @@ def _training(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
 
-def _state(out: Path) -> Path:
-    """Where the state of a run lies: beside its result, until another run is named."""
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out must end in .safetensors, got {out}")
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; name another file")
-    return out.with_suffix(".state.safetensors")
+def _state(options: argparse.Namespace, replay: Replay, *files: str) -> Path:
+    """Where the state of a run lies: beside its result, until that is whole.
+
+    The state itself knows the configuration and the seed; what the run learns from is noted beside
+    it, so that a run on other data does not go on where this one was stopped.
+    """
+    from wmlib.storage import write_atomically
+
+    state, note = _beside(options.out)
+    learned = {"data": replay.digest()}
+    learned |= {name: hashlib.sha256(getattr(options, name).read_bytes()).hexdigest()
+                for name in files}  # fmt: skip
+    if state.exists():
+        found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+        other = [f"--{name}" for name in learned if learned[name] != found.get(name)]
+        if other:
+            raise ValueError(
+                f"{state} is the state of another run, with another {' and another '.join(other)}; "
+                "finish that run, remove its state, or name another --out"
+            )
+    write_atomically(note, (json.dumps(learned, indent=2) + "\n").encode())
+    return state
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """The state of an unfinished run, and the note of what it learns from."""
+    return out.with_suffix(".state.safetensors"), out.with_suffix(".run.json")
 
 
 def _trained(
@@ -380,12 +487,41 @@ def _trained(
     history: dict[str, list[float]],
     names: Sequence[str],
 ) -> Result:
-    state = options.out.with_suffix(".state.safetensors")
-    state.unlink(missing_ok=True)
+    for path in _beside(options.out):
+        path.unlink(missing_ok=True)
     last = {name: sum(history[name][-100:]) / len(history[name][-100:]) for name in names}
     return {"out": str(options.out), "seconds": seconds, **last}
 
 
-def _refuse_filled(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; name another folder")
+def _check_checkpoint(out: Path) -> None:
+    """Refuse, before any work, a file that could not be written in the end."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors, got {out}")
+    if out.exists():
+        raise FileExistsError(f"{out} exists already; name another file")
+    _check_place(out.parent)
+
+
+def _check_film(film: Path) -> None:
+    if film.suffix != ".gif" or film.is_dir():
+        raise ValueError(f"--film must be a file that ends in .gif, got {film}")
+    _check_place(film.parent)
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse, before any work, a folder that could not be filled in the end."""
+    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise FileExistsError(f"{out} is not empty; name another folder")
+    _check_place(out)
+
+
+def _check_place(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, or that cannot be made."""
+    place = Path(os.path.realpath(folder))
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(folder)) from error

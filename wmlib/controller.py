@@ -110,12 +110,8 @@ class LinearController:
         Raises:
             ValueError: the features have another shape.
         """
-        population, inputs = len(self.weight), self.config.features
-        if features.ndim != 3 or features.shape[::2] not in ((population, inputs), (1, inputs)):
-            raise ValueError(
-                f"C reads features ({population} or 1, S, {inputs}), got {tuple(features.shape)}"
-            )
-        each = features.expand(population, -1, -1)  # (P, S, F)
+        _check_features(features, self.weight)
+        each = features.expand(len(self.weight), -1, -1)  # (P, S, F)
         raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
         if noise is not None:
             raw = raw + noise
@@ -135,6 +131,14 @@ class LinearController:
             return cls(np.array(arrays["parameters"]), ControllerConfig(**fields))
         except (KeyError, TypeError, ValueError) as error:
             raise DamagedFileError(f"{path}: not the parameters of a C ({error})") from error
+
+
+def _check_features(features: Tensor, weight: Tensor) -> None:
+    population, inputs = weight.shape[::2]
+    if features.ndim != 3 or features.shape[::2] not in ((population, inputs), (1, inputs)):
+        raise ValueError(
+            f"C reads features ({population} or 1, S, {inputs}), got {tuple(features.shape)}"
+        )
 
 
 def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:

@@ -9,21 +9,38 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import hashlib
+import importlib
 import os
+import pickle
 import shutil
+import signal
+import threading
+import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 import joblib
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm.auto import tqdm
 
-from wmlib.storage import DamagedFileError, open_arrays, save_arrays
+from wmlib.checks import (
+    LARGEST_SEED,
+    check_generator,
+    check_positive,
+    check_seed,
+    check_whole,
+)
+from wmlib.storage import DamagedFileError, digest, open_arrays, save_arrays
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -42,7 +59,8 @@ class Episode:
 
     Raises:
         ValueError: no action, or observations or rewards that are not as many as they must be.
-        TypeError: observations or actions that are not arrays of numbers (a Dict or Tuple space).
+        TypeError: observations, actions or rewards that are not arrays of numbers (a Dict or Tuple
+            space).
     """
 
     observations: np.ndarray
@@ -54,6 +72,10 @@ class Episode:
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("observations", "actions", "rewards"):
+            value = getattr(self, name)
+            if not (isinstance(value, np.ndarray) and value.ndim and _is_number(value)):
+                raise TypeError(f"{name} must be an array of numbers, got {value!r}")
         steps = len(self.actions)
         if steps < 1:
             raise ValueError("an episode needs at least one action, got none")
@@ -62,10 +84,6 @@ class Episode:
                 f"an episode of {steps} actions needs {steps + 1} observations and {steps} "
                 f"rewards, got {len(self.observations)} and {len(self.rewards)}"
             )
-
-        for name in ("observations", "actions"):
-            if not _is_number(getattr(self, name)):
-                raise TypeError(f"{name} must be an array of numbers, got {getattr(self, name)!r}")
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -127,15 +145,7 @@ class SmoothRandomPolicy:
             drives = np.array_equal(space.low, (-1, 0, 0)) and np.array_equal(space.high, (1, 1, 1))
             plain = ExplorationConfig((0.0,) * n, (0.3,) * n, (0.6,) * n)
             config = ExplorationConfig() if drives else plain
-        for name in ("bias_mean", "bias_sd", "noise_sd"):
-            if len(getattr(config, name)) != n:
-                raise ValueError(f"{name} has {len(getattr(config, name))} entries for {n} actions")
-            if not np.isfinite(getattr(config, name)).all():
-                raise ValueError(f"{name} must be finite, got {getattr(config, name)}")
-        if min(*config.bias_sd, *config.noise_sd) < 0:
-            raise ValueError(f"standard deviations must be at least 0, got {config}")
-        if not 0 <= config.memory < 1:
-            raise ValueError(f"memory must be in [0, 1), got {config.memory}")
+        check_exploration(config, n)
         self.config = config
         self.middle = (space.high + space.low) / 2  # (A,)
         self.half = (space.high - space.low) / 2  # (A,)
@@ -153,8 +163,37 @@ class SmoothRandomPolicy:
         return (self.middle + self.half * unit).astype(np.float32)
 
 
+def check_exploration(config: ExplorationConfig, actions: int) -> None:
+    """Refuse a configuration that is not one for so many actions."""
+    if not isinstance(config, ExplorationConfig):
+        raise TypeError(f"config must be an ExplorationConfig, got {config!r}")
+    for name in ("bias_mean", "bias_sd", "noise_sd"):
+        numbers = np.asarray(getattr(config, name))
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+            raise ValueError(f"{name} must be a tuple of numbers, got {getattr(config, name)!r}")
+        if len(numbers) != actions:
+            raise ValueError(f"{name} has {len(numbers)} entries for {actions} actions")
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} must be finite, got {getattr(config, name)}")
+        if name != "bias_mean" and min(numbers) < 0:
+            raise ValueError(f"{name} must be at least 0, got {getattr(config, name)}")
+    if not isinstance(config.memory, int | float) or not 0 <= config.memory < 1:
+        raise ValueError(f"memory must be in [0, 1), got {config.memory!r}")
+
+
 class CollectError(RuntimeError):
-    """Collecting stopped: the message holds the seed and the traceback of what failed."""
+    """Collecting stopped: the message holds the seed and the traceback of what failed.
+
+    `finished` holds the episodes that were whole by then, in the order of their seeds.
+    """
+
+    finished: Sequence[Episode] = ()
+
+
+class CollectInterrupt(KeyboardInterrupt):
+    """Somebody stopped collecting; `finished` as in `CollectError`."""
+
+    finished: Sequence[Episode] = ()
 
 
 def run_episode(
@@ -163,6 +202,7 @@ def run_episode(
     seed: int,
     max_steps: int | None = None,
     patience: int | None = None,
+    time_limit: float | None = None,
 ) -> Episode:
     """Drive one episode; the environment and the policy are seeded with `seed`.
 
@@ -172,12 +212,28 @@ def run_episode(
         seed: >= 0.
         max_steps: decisions after which the episode is cut (and marked truncated).
         patience: decisions without a positive reward after which it is cut.
+        time_limit: seconds after which it is given up.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range; or the environment gives, or the policy chooses,
+            what is not a finite float32.
+        EpisodeTimeout: the time is over.
     """
-    _check_limits(seed, max_steps, patience)
+    _check_limits(seed, max_steps, patience, time_limit)
+    with _given_up_after(time_limit, seed) as check_time:
+        return _drive(env, policy, seed, max_steps, patience, check_time)
+
+
+def _drive(
+    env: gym.Env,
+    policy: Policy,
+    seed: int,
+    max_steps: int | None,
+    patience: int | None,
+    check_time: Callable[[], None],
+) -> Episode:
     observation, info = env.reset(seed=seed)
+    _check_finite("observation", observation, 0)
     policy.reset(np.random.default_rng(seed))
     observations, actions, rewards = [np.array(observation)], [], []
     numbers = {name: [value] for name, value in info.items() if _is_number(value)}
@@ -187,9 +243,13 @@ def run_episode(
     while not (terminated or truncated):
         action = policy.act(observation)
         actions.append(np.array(action))
+        _check_finite("action", actions[-1], len(actions))
         observation, given, terminated, truncated, info = env.step(action)
         observations.append(np.array(observation))
+        _check_finite("observation", observations[-1], len(actions))
         rewards.append(reward := float(given))
+        _check_finite("reward", reward, len(actions))
+        check_time()
         for name, value in info.items():
             if _is_number(value):
                 numbers.setdefault(name, []).append(value)
@@ -213,14 +273,55 @@ def run_episode(
     )
 
 
+def _check_finite(name: str, value: Any, decision: int) -> None:
+    """Refuse NaN, infinity, and what becomes infinity when it is kept as float32."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not (np.abs(array) <= FLOAT32_MAX).all():
+        raise ValueError(f"the {name} of decision {decision} is not a finite float32: {array}")
+
+
+class EpisodeTimeout(RuntimeError):
+    """An episode took longer than it was given."""
+
+
+@contextlib.contextmanager
+def _given_up_after(seconds: float | None, seed: int) -> Iterator[Callable[[], None]]:
+    """Raise an `EpisodeTimeout` when the time is over, also in the middle of a step.
+
+    In the middle where Python can be interrupted: in the main thread of a Unix process. Elsewhere
+    what is yielded, which is called after each step, must do.
+    """
+    begun = time.monotonic()
+
+    def stop(*_: Any) -> None:
+        raise EpisodeTimeout(f"the episode with seed {seed} took longer than {seconds} s")
+
+    def check_time() -> None:
+        if seconds is not None and time.monotonic() - begun > seconds:
+            stop()
+
+    main = threading.current_thread() is threading.main_thread()
+    if seconds is None or not main or not hasattr(signal, "setitimer"):
+        yield check_time
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield check_time
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def collect(
     policy: Policy,
-    env_id: str,
+    env_id: str | EnvSpec,
     *,
     episodes: int,
     seed: int,
     max_steps: int | None = None,
     patience: int | None = None,
+    time_limit: float | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -229,11 +330,13 @@ def collect(
 
     Args:
         policy: each episode is driven by a copy of it.
-        env_id: id of a registered environment.
+        env_id: id of an environment that is registered in this process, "module:id" of one that
+            `module` registers, or its specification. Workers need not know it.
         episodes: how many, >= 1; episode i has seed `seed + i`.
         seed: >= 0.
         max_steps: decisions after which an episode is cut; None for the environment's own end.
         patience: decisions without a positive reward after which it is cut; None for never.
+        time_limit: seconds after which an episode, and with it the collecting, is given up.
         env_kwargs: handed to `gymnasium.make`.
         n_jobs: joblib's; None takes what `joblib.parallel_config` says (or 1), -1 all cores.
         progress: show a bar with the mean return so far.
@@ -243,73 +346,155 @@ def collect(
 
     Raises:
         ValueError: an argument is out of range, or the environment is unknown.
+        TypeError: an argument is of another kind.
         CollectError: an episode raised (with its seed and its traceback), or a worker process died
-            (with the seeds that were under way).
+            (with the seeds that were under way), or the policy cannot be sent to a worker. It
+            holds the episodes that were finished.
+        CollectInterrupt: a KeyboardInterrupt, with the episodes that were finished.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be at least 1, got {episodes}")
-    _check_limits(seed, max_steps, patience)
-    try:
-        gym.spec(env_id)
-    except gym.error.Error as error:
-        raise ValueError(f"unknown environment {env_id!r}: {error}") from error
+    check_whole("episodes", episodes, 1)
+    _check_limits(seed, max_steps, patience, time_limit)
+    check_seed(seed, LARGEST_SEED - episodes)
+    _check_parts(policy, env_kwargs, n_jobs)
+    spec = _specification(env_id)
     tasks = [
         joblib.delayed(_collect_one)(
-            policy, env_id, dict(env_kwargs or {}), seed + i, max_steps, patience
+            policy, spec, dict(env_kwargs or {}), seed + i, max_steps, patience, time_limit,
+            os.getpid(),
         )
         for i in range(episodes)
-    ]
+    ]  # fmt: skip
     done: dict[int, Episode] = {}
-    with tqdm(total=episodes, desc="collecting", unit="episode", disable=not progress) as bar:
-        try:
+    try:
+        with tqdm(total=episodes, desc="collecting", unit="episode", disable=not progress) as bar:
             for result in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
                 if isinstance(result, _Failure):
-                    raise CollectError(
-                        f"the episode with seed {result.seed} failed:\n{result.trace}"
-                    )
+                    result.throw()
                 done[result.seed] = result
                 bar.update()
                 mean = np.mean([episode.total_reward for episode in done.values()])
                 bar.set_postfix_str(f"mean return {mean:.1f}", refresh=False)
-        except BrokenProcessPool as error:
-            missing = [seed + i for i in range(episodes) if seed + i not in done]
-            raise CollectError(
-                f"a worker process died; unfinished seeds: {missing[:16]}"
-                f"{' ...' if len(missing) > 16 else ''}\n{error}"
-            ) from error
-    return [done[seed + i] for i in range(episodes)]
+    except BrokenProcessPool as error:
+        missing = [seed + i for i in range(episodes) if seed + i not in done]
+        message = (
+            f"a worker process died; unfinished seeds: {missing[:16]}"
+            f"{' ...' if len(missing) > 16 else ''}\n{error}"
+        )
+        raise _with(CollectError(message), done) from error
+    except pickle.PicklingError as error:
+        message = (
+            f"the policy or the environment cannot be sent to a worker process; n_jobs=1 needs "
+            f"none ({error.__cause__ or error})"
+        )
+        raise _with(CollectError(message), done) from error
+    except CollectError as error:
+        raise _with(error, done) from None
+    except KeyboardInterrupt as error:
+        where = f" {error}" if str(error) else ""
+        message = f"interrupted{where}; {len(done)} of {episodes} episodes are finished"
+        raise _with(CollectInterrupt(message), done) from error
+    return _ordered(done)
+
+
+Stop = TypeVar("Stop", CollectError, CollectInterrupt)
+
+
+def _with(stop: Stop, done: Mapping[int, Episode]) -> Stop:
+    stop.finished = _ordered(done)
+    return stop
+
+
+def _ordered(done: Mapping[int, Episode]) -> list[Episode]:
+    return [done[seed] for seed in sorted(done)]
 
 
 @dataclass(frozen=True)
 class _Failure:
     seed: int
     trace: str
+    interrupted: bool
+
+    def throw(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt(f"in the episode with seed {self.seed}")
+        raise CollectError(f"the episode with seed {self.seed} failed:\n{self.trace}")
 
 
 def _collect_one(
     policy: Policy,
-    env_id: str,
+    spec: EnvSpec,
     env_kwargs: dict[str, Any],
     seed: int,
     max_steps: int | None,
     patience: int | None,
+    time_limit: float | None,
+    parent: int,
 ) -> Episode | _Failure:
+    _end_with(parent, os.getpid())
     try:
-        env = gym.make(env_id, disable_env_checker=True, **env_kwargs)
+        env = gym.make(spec, disable_env_checker=True, **env_kwargs)
         try:
-            return run_episode(env, copy.deepcopy(policy), seed, max_steps, patience)
+            return run_episode(env, copy.deepcopy(policy), seed, max_steps, patience, time_limit)
         finally:
             env.close()
-    except Exception:  # crosses a process border as text: a traceback does not pickle
-        return _Failure(seed, traceback.format_exc())
+    except BaseException as error:  # sys.exit too. As text: a traceback does not pickle
+        return _Failure(seed, traceback.format_exc(), isinstance(error, KeyboardInterrupt))
 
 
-def _check_limits(seed: int, max_steps: int | None, patience: int | None) -> None:
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+@functools.cache  # one thread in each worker
+def _end_with(parent: int, worker: int) -> None:
+    """Let a worker of the process `parent` end when that is gone, however it went."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:  # else it is no process of its own, or that of another machine
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _specification(env_id: str | EnvSpec) -> EnvSpec:
+    """What `gymnasium.make` needs to know, also where the environment is not registered."""
+    if isinstance(env_id, EnvSpec):
+        return env_id
+    if not isinstance(env_id, str):
+        raise TypeError(f"env_id must be a string or an EnvSpec, got {env_id!r}")
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"unknown environment {env_id!r}: {error}") from error
+
+
+def _check_limits(
+    seed: int, max_steps: int | None, patience: int | None, time_limit: float | None
+) -> None:
+    check_seed(seed)
     for name, limit in (("max_steps", max_steps), ("patience", patience)):
-        if limit is not None and limit < 1:
-            raise ValueError(f"{name} must be at least 1, got {limit}")
+        if limit is not None:
+            check_whole(name, limit, 1)
+    if time_limit is not None:
+        check_positive("time_limit", time_limit)
+
+
+def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:
+    for method in ("reset", "act"):
+        if isinstance(policy, type) or not callable(getattr(policy, method, None)):
+            raise TypeError(f"policy must have reset(rng) and act(observation), got {policy!r}")
+    if not isinstance(env_kwargs, Mapping | None):
+        raise TypeError(f"env_kwargs must be a dict, got {env_kwargs!r}")
+    check_jobs(n_jobs)
+
+
+def check_jobs(n_jobs: Any) -> None:
+    """Refuse what is not a number of workers for joblib."""
+    if n_jobs is not None:
+        check_whole("n_jobs", n_jobs, -(2**31))
+        if n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")
 
 
 def _is_number(value: Any) -> bool:
@@ -338,9 +523,13 @@ def draw_windows(
     Raises:
         ValueError: no episode is that long.
     """
-    if length < 1 or batch < 1:
-        raise ValueError(f"windows and their decisions must be at least 1, got {batch}, {length}")
-    offsets = np.concatenate([[0], np.cumsum(np.maximum(np.asarray(lengths) - length + 1, 0))])
+    check_generator(rng)
+    check_whole("batch", batch, 1)
+    check_whole("length", length, 1)
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
+        raise ValueError(f"lengths must be (E,) whole numbers, got {lengths!r}")
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths - length + 1, 0))]).astype(int)
     if offsets[-1] == 0:
         raise ValueError(
             f"no episode has {length} decisions; the longest has {max(lengths, default=0)}"
@@ -363,6 +552,8 @@ class Replay:
     def extend(self, episodes: Iterable[Episode]) -> None:
         """Add episodes; all of a replay have observations and actions of one shape and dtype."""
         for episode in episodes:
+            if not isinstance(episode, Episode):
+                raise TypeError(f"a replay holds episodes, got {episode!r}")
             if self.episodes:
                 first = self.episodes[0]
                 for name in ("observations", "actions"):
@@ -398,8 +589,8 @@ class Replay:
         """
         if not self.episodes:
             raise ValueError("the replay is empty; collect episodes first")
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
+        check_generator(rng)
+        check_whole("n", n, 1)
         offsets = np.cumsum([0] + [len(episode) + 1 for episode in self.episodes])
         flat = rng.integers(offsets[-1], size=n)
         which = np.searchsorted(offsets, flat, side="right") - 1
@@ -410,38 +601,42 @@ class Replay:
             ]
         )
 
+    def digest(self) -> str:
+        """SHA-256 of all that the episodes hold, in their order."""
+        sha = hashlib.sha256()
+        for episode in self.episodes:
+            sha.update(digest(*_arrays(episode)).encode())
+        return sha.hexdigest()
+
     def save(self, folder: str | Path) -> None:
         """Write one file an episode into `folder`, which appears when all of them are written.
 
+        A folder that is there already, empty or a link to an empty one, is filled in the end, the
+        last file first: `load` refuses what a kill leaves then, because its first file is missing.
+
         Raises:
-            FileExistsError: the folder exists and is not empty.
+            ValueError: the replay is empty.
+            FileExistsError: the folder exists and is not empty (hidden files aside).
             OSError: it cannot be written; nothing of it is left.
         """
-        folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()):
+        if not self.episodes:
+            raise ValueError("the replay is empty; collect episodes first")
+        folder = Path(os.path.realpath(folder))
+        there = folder.exists()
+        if there and any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty; name another folder")
-        partial = folder.with_name(f".{folder.name}.partial")
+        partial = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed here
         try:
-            self._write(partial)
-            os.replace(partial, folder)
+            for i, episode in enumerate(self.episodes):
+                save_arrays(partial / f"episode-{i:06d}.safetensors", *_arrays(episode))
+            if there:
+                for path in sorted(partial.iterdir(), reverse=True):
+                    os.replace(path, folder / path.name)
+            else:
+                os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-    def _write(self, folder: Path) -> None:
-        for i, episode in enumerate(self.episodes):
-            arrays = {
-                "observations": episode.observations,
-                "actions": episode.actions,
-                "rewards": episode.rewards,
-                **{f"extras/{name}": np.asarray(value) for name, value in episode.extras.items()},
-            }
-            about = {
-                "seed": str(episode.seed),
-                "terminated": str(episode.terminated),
-                "truncated": str(episode.truncated),
-            }
-            save_arrays(folder / f"episode-{i:06d}.safetensors", arrays, about)
 
     @classmethod
     def load(cls, folder: str | Path, *, verify: bool = True) -> Replay:
@@ -459,6 +654,18 @@ class Replay:
                 raise DamagedFileError(f"{folder}: episode-{i:06d}.safetensors is missing")
         _allow_open_files(len(paths))
         return cls(_load_episode(path, verify) for path in paths)
+
+
+def _arrays(episode: Episode) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """An episode as the arrays and the metadata of its file."""
+    arrays = {
+        "observations": episode.observations,
+        "actions": episode.actions,
+        "rewards": episode.rewards,
+        **{f"extras/{name}": np.asarray(value) for name, value in episode.extras.items()},
+    }
+    about = {name: str(getattr(episode, name)) for name in ("seed", "terminated", "truncated")}
+    return arrays, about
 
 
 def _allow_open_files(n: int) -> None:

@@ -33,6 +33,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from wmlib.scratch.checks import at_least, check_step, within
+
 Seed = int | np.random.Generator
 
 
@@ -55,17 +57,12 @@ class DynaConfig:
     """theta >= 0 of prioritized sweeping: smaller changes do not enter the queue [value]"""
 
     def __post_init__(self) -> None:
-        if not 0 < self.step_size <= 1:
-            raise ValueError(f"step_size must be in (0, 1], got {self.step_size}")
-        if not 0 <= self.discount < 1:
-            raise ValueError(f"discount must be in [0, 1), got {self.discount}")
-        if not 0 <= self.exploration <= 1:
-            raise ValueError(f"exploration must be in [0, 1], got {self.exploration}")
-        if self.planning < 0 or self.planning != int(self.planning):
-            raise ValueError(f"planning must be an integer >= 0, got {self.planning}")
+        within("step_size", self.step_size, "(0, 1]")
+        within("discount", self.discount, "[0, 1)")
+        within("exploration", self.exploration, "[0, 1]")
+        at_least("planning", self.planning, 0)
         for name in ("bonus", "threshold"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number >= 0, got {getattr(self, name)}")
+            within(name, getattr(self, name), "[0, inf)")
 
 
 class QTable:
@@ -83,8 +80,9 @@ class QTable:
     def __init__(
         self, states: int, actions: int, config: DynaConfig | None = None, *, seed: Seed = 0
     ) -> None:
-        if states < 1 or actions < 1:
-            raise ValueError(f"states and actions must be at least 1, got {states} and {actions}")
+        at_least("states", states, 1)
+        at_least("actions", actions, 1)
+        check_config(config)
         self.config = config or DynaConfig()
         self.rows = [[0.0] * actions for _ in range(states)]  # (S, A)
         self._alpha, self._gamma = self.config.step_size, self.config.discount
@@ -121,10 +119,15 @@ class TabularModel:
     Dyna-Q+ (Sutton & Barto 2018, section 8.3).
 
     Args:
-        states, actions: S and A.
+        states, actions: S and A, each >= 1.
+
+    Raises:
+        ValueError: there is no state or no action.
     """
 
     def __init__(self, states: int, actions: int) -> None:
+        at_least("states", states, 1)
+        at_least("actions", actions, 1)
         self.time = 0
         """real transitions seen"""
         self.visited: list[int] = []
@@ -254,6 +257,7 @@ class DynaQ:
     def __init__(
         self, env: gym.Env[Any, Any], config: DynaConfig | None = None, *, seed: Seed = 0
     ) -> None:
+        check_config(config)
         self.config = config or DynaConfig()
         acting, self._rng = np.random.default_rng(seed).spawn(2)
         states, actions = table_size(env)
@@ -276,6 +280,7 @@ class DynaQ:
 
     def plan(self, updates: int) -> None:
         """Learn from so many imagined transitions; without any experience, from none."""
+        at_least("updates", updates, 0)
         model, learn, bonus = self.model, self.policy.learn, self.config.bonus
         visited = model.visited
         if not visited:
@@ -319,6 +324,7 @@ class PrioritizedSweeping(DynaQ):
 
     def plan(self, updates: int) -> None:
         """Update so many pairs, the most urgent first; fewer if the queue runs empty."""
+        at_least("updates", updates, 0)
         while updates > 0 and self._heap:
             urgency, _, (state, action) = heapq.heappop(self._heap)
             if self._urgency.get((state, action)) != -urgency:
@@ -364,6 +370,9 @@ def live(agent: Learner, env: gym.Env[Any, Any]) -> Iterator[Step]:
     Args:
         agent: learns.
         env: is stepped.
+
+    Raises:
+        ValueError: what a step says is not finite (it names the state and the action).
     """
     while True:
         state, _ = env.reset()
@@ -371,6 +380,7 @@ def live(agent: Learner, env: gym.Env[Any, Any]) -> Iterator[Step]:
         while not done:
             action = agent.act(state)
             next_state, reward, terminated, truncated, _ = env.step(action)
+            check_step(f"action {action} in state {state}", next_state, reward)
             done = terminated or truncated
             agent.learn(state, action, float(reward), None if terminated else next_state)
             yield Step(state, action, float(reward), next_state, done)
@@ -378,7 +388,12 @@ def live(agent: Learner, env: gym.Env[Any, Any]) -> Iterator[Step]:
 
 
 def episode_lengths(agent: Learner, env: gym.Env[Any, Any], episodes: int) -> list[int]:
-    """Let an agent `live` for so many whole episodes; returns the steps of each."""
+    """Let an agent `live` for so many whole episodes, >= 1; returns the steps of each.
+
+    Raises:
+        ValueError: there is no episode, or as `live`.
+    """
+    at_least("episodes", episodes, 1)
     lengths = []
     life = live(agent, env)
     for _ in range(episodes):
@@ -407,7 +422,10 @@ def value_iteration(
     Raises:
         ValueError: shapes differ or are not (S, A), or a number is out of range.
     """
-    after, paid = np.asarray(next_states), np.asarray(rewards, dtype=np.float64)  # (S, A)
+    try:
+        after, paid = np.asarray(next_states), np.asarray(rewards, dtype=np.float64)  # (S, A)
+    except (TypeError, ValueError):
+        raise ValueError("next_states and rewards must both be numbers (S, A)") from None
     if after.ndim != 2 or after.shape != paid.shape or after.size == 0:
         raise ValueError(
             f"next_states and rewards must both be (S, A), got {after.shape} and {paid.shape}"
@@ -416,10 +434,8 @@ def value_iteration(
         raise ValueError(f"next_states must be integers in -1..{len(after) - 1}")
     if not np.isfinite(paid).all():
         raise ValueError("rewards must be finite, got a NaN or an infinity")
-    if not (0 <= discount < 1 and tolerance > 0):
-        raise ValueError(
-            f"discount must be in [0, 1) and tolerance above 0, got {discount} and {tolerance}"
-        )
+    within("discount", discount, "[0, 1)")
+    within("tolerance", tolerance, "(0, inf)")
     values = np.zeros_like(paid)  # (S, A)
     while True:
         ahead = np.where(after < 0, 0.0, values.max(axis=1)[after])  # (S, A)
@@ -439,7 +455,12 @@ def greedy_path(values: Any, next_states: Any, start: int) -> list[int]:
     Returns:
         The states in their order. The last is -1 if the way ends there, at the end of the episode;
         else the way would go in a circle, from its last state to one already on it.
+
+    Raises:
+        ValueError: `start` is no state.
     """
+    if at_least("start", start, 0) >= len(values):
+        raise ValueError(f"start must be one of {len(values)} states from 0, got {start}")
     path, seen = [int(start)], {int(start)}
     while True:
         row = values[path[-1]]
@@ -452,12 +473,20 @@ def greedy_path(values: Any, next_states: Any, start: int) -> list[int]:
         seen.add(state)
 
 
+def check_config(config: object) -> None:
+    """Raises ValueError: it is something else than a `DynaConfig` or None."""
+    if not isinstance(config, DynaConfig | None):
+        raise ValueError(f"config must be a DynaConfig or None, got {config!r}")
+
+
 def table_size(env: gym.Env[Any, Any]) -> tuple[int, int]:
     """(S, A) of an environment with Discrete states and actions.
 
     Raises:
-        ValueError: a space is not Discrete, or does not begin at 0.
+        ValueError: it is no environment, or a space is not Discrete or does not begin at 0.
     """
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"env must be a Gymnasium environment, got {env!r}")
     sizes = []
     for name in ("observation_space", "action_space"):
         space = getattr(env, name)

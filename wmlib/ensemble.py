@@ -10,6 +10,7 @@ Letters: E members, B examples, O numbers in an observation, A in an action, F =
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wmlib.scratch.checks import at_least, positive, within
 from wmlib.training import History, fit
 
 
@@ -53,13 +55,13 @@ class EnsembleConfig:
 
     def __post_init__(self) -> None:
         for name in ("members", "layers", "units", "batch", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be a positive number, got {self.learning_rate}")
+            at_least(name, getattr(self, name), 1)
+        if not isinstance(self.probabilistic, bool):
+            raise ValueError(f"probabilistic must be True or False, got {self.probabilistic!r}")
+        positive("learning_rate", self.learning_rate)
+        within("cooldown", self.cooldown, "[0, 1]")
         for name in ("weight_decay", "bound_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+            within(name, getattr(self, name), "[0, inf)")
 
 
 class Prediction(NamedTuple):
@@ -84,7 +86,7 @@ class Ensemble(nn.Module):
         config: of the networks.
 
     Raises:
-        ValueError: O or A is less than 1.
+        ValueError: O or A is not an integer >= 1, or the configuration is something else.
     """
 
     input_mean: Tensor  # (F,)
@@ -96,8 +98,10 @@ class Ensemble(nn.Module):
         self, observations: int, actions: int, config: EnsembleConfig | None = None
     ) -> None:
         super().__init__()
-        if observations < 1 or actions < 1:
-            raise ValueError(f"observations and actions need numbers, got {observations, actions}")
+        observations = at_least("observations", observations, 1)
+        actions = at_least("actions", actions, 1)
+        if not isinstance(config, EnsembleConfig | None):
+            raise ValueError(f"config must be an EnsembleConfig or None, got {config!r}")
         self.config = c = config or EnsembleConfig()
         self.observations, self.actions = observations, actions
         outputs = observations * (2 if c.probabilistic else 1)
@@ -125,10 +129,32 @@ class Ensemble(nn.Module):
         Args:
             observations: (E, B, O), B for each member, or (B, O) for all of them.
             actions: (E, B, A) or (B, A).
+
+        Raises:
+            ValueError: one is not such a tensor, or they do not fit.
         """
+        self.check_inputs(observations, actions)
         mean, logvar = self._changes(observations, actions)
         mean = observations + (self.target_mean + self.target_scale * mean)  # (E, B, O)
         return Prediction(mean, None if logvar is None else logvar + 2 * self.target_scale.log())
+
+    def check_inputs(self, observations: Tensor, actions: Tensor) -> None:
+        """Raises ValueError: they are not tensors (E, B, O) and (E, B, A), or (B, O) and (B, A)."""
+        named = (("observations", observations, self.observations),
+                 ("actions", actions, self.actions))  # fmt: skip
+        for name, value, width in named:
+            fits = isinstance(value, Tensor) and value.ndim in (2, 3) and value.shape[-1] == width
+            if not fits or (value.ndim == 3 and len(value) != self.config.members):
+                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(
+                    f"{name} must be a tensor (B, {width}) or ({self.config.members}, B, {width}), "
+                    f"got {found}"
+                )
+        if observations.shape[:-1] != actions.shape[:-1]:
+            raise ValueError(
+                f"each observation needs an action, got {tuple(observations.shape)} and "
+                f"{tuple(actions.shape)}"
+            )
 
     def _changes(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log-variance (E, B, O) of the normalised changes."""
@@ -196,20 +222,15 @@ class Ensemble(nn.Module):
             Losses by name, see `loss`, one number an update.
 
         Raises:
-            ValueError: the arrays have other shapes or a number in them is not finite, or the seed
-                is negative.
+            ValueError: the arrays hold no numbers, have other shapes, or a number in them is not
+                finite (the message names its row); or the seed is not an integer >= 0.
             NotFiniteError: a loss is NaN or infinite.
         """
-        rows, o, a = len(actions), self.observations, self.actions
-        named = {"observations": observations, "actions": actions, "following": following}
-        for (name, array), width in zip(named.items(), (o, a, o), strict=True):
-            if array.shape != (rows, width) or not rows:
-                raise ValueError(f"{name} must have the shape (N, {width}), got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+        at_least("seed", seed, 0)
+        arrays = check_steps(observations, actions, following, self.observations, self.actions)
+        rows = len(actions)
         before, did, after = (
-            torch.as_tensor(array, dtype=torch.float32, device=self.device)
-            for array in named.values()
+            torch.as_tensor(array, dtype=torch.float32, device=self.device) for array in arrays
         )
         with torch.no_grad():
             inputs = torch.cat([before, did], 1)  # (N, F)
@@ -229,6 +250,33 @@ class Ensemble(nn.Module):
             learning_rate=c.learning_rate, cooldown=c.cooldown, description="learning the model",
             progress=progress,
         )  # fmt: skip
+
+
+def check_steps(
+    observations: np.ndarray, actions: np.ndarray, following: np.ndarray, o: int, a: int
+) -> list[np.ndarray]:
+    """The three as arrays (N, O), (N, A), (N, O), N >= 1.
+
+    Raises:
+        ValueError: one has another shape, holds no numbers, or holds one that is not finite.
+    """
+    arrays: list[np.ndarray] = []
+    named = {"observations": observations, "actions": actions, "following": following}
+    for (name, value), width in zip(named.items(), (o, a, o), strict=True):
+        array = np.empty((), object)
+        with contextlib.suppress(TypeError, ValueError):
+            if (found := np.asarray(value)).dtype.kind in "biuf":
+                array = found.astype(np.float64)
+        if array.dtype == object:
+            raise ValueError(f"{name} must be an array of numbers (N, {width}), got {value!r:.80}")
+        rows = len(arrays[0]) if arrays else len(array) if array.ndim else 0
+        if array.shape != (rows, width) or not rows:
+            raise ValueError(f"{name} must have the shape (N, {width}), got {array.shape}")
+        if not (finite := np.isfinite(array).all(1)).all():
+            row = int(finite.argmin())
+            raise ValueError(f"{name} must be finite, got {array[row]} in row {row}")
+        arrays.append(array)
+    return arrays
 
 
 def bootstrap_batches(

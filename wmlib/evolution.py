@@ -40,7 +40,8 @@ class CMAESConfig:
     separable: bool = False
     """Learn the diagonal of C only: O(n) memory and time, but blind to correlated parameters."""
     bounds: tuple[Bound, Bound] | None = None
-    """(lower, upper) [x], each a number, n numbers, or None for no bound: see `Box`."""
+    """(lower, upper) [x], each a number, n numbers, or None for no bound: see `Box`. No standard
+    deviation gets larger than a third of the way from one to the other, whatever `sigma` is."""
     ftarget: float | None = None
     """Stop when the best value is this low [f]. None: no target."""
     maxiter: int | None = None
@@ -143,6 +144,7 @@ class Box:
         margins = [np.where(np.isinf(b), 1, np.maximum(1, np.abs(b)) / 20) for b in (lower, upper)]
         self._below, self._above = (np.minimum((upper - lower) / 2, m) for m in margins)
         self._low, self._high = lower - self._below, upper + self._above  # where it is mirrored
+        self.widest = (upper - lower) / 3  # (n,) the largest useful standard deviation
 
     def into(self, x: Array) -> Array:
         """(..., n) anywhere -> (..., n) within the bounds."""
@@ -216,6 +218,7 @@ class CMAES:
         self._best_x, self._best_value = self.mean, np.inf
         self._spread = np.inf  # range of the last generation's values
         self._bests = self._medians = np.empty(0)  # (generations,) of the values told
+        self._keep_within_bounds()
 
     def ask(self) -> Array:
         """(P, n) candidates drawn from N(m, sigma^2 C). The same ones again until they are told."""
@@ -240,26 +243,37 @@ class CMAES:
         """
         order = self._rank(candidates, values)  # (P,) best first
         z, y = self._z[order], self._y[order]  # (P, n) each: x_i:P = m + sigma y_i:P
-        s, n = self.strategy, self.dimension
         self.generation += 1
+        y_w, h_sigma = self._move(z, y)
+        self._reshape(z, y, y_w, h_sigma)
+        self._keep_within_bounds()
+        self._z = self._y = self._asked = np.empty((0, self.dimension))
 
+    def _move(self, z: Array, y: Array) -> tuple[Array, bool]:
+        """New mean and step size; (n,) the mean's step, and whether C's path may follow it."""
+        s, n = self.strategy, self.dimension
         # Move the mean to the weighted average of the better half.
         parents = np.maximum(s.weights, 0)  # (P,)
         y_w = parents @ y  # (n,) (41)
         self._mean += self._sigma * y_w  # (42), c_m = 1
 
         # Lengthen the steps if successive ones point the same way, shorten them if they cancel.
-        z_w = parents @ z if self.config.separable else self._basis @ (parents @ z)  # C^-1/2 y_w
-        self._path_sigma *= 1 - s.c_sigma
-        self._path_sigma += np.sqrt(s.c_sigma * (2 - s.c_sigma) * s.mu_eff) * z_w  # (43)
+        z_w = parents @ z  # (n,)
+        z_w = z_w if self.config.separable else self._basis @ z_w  # C^-1/2 y_w
+        gain = np.sqrt(s.c_sigma * (2 - s.c_sigma) * s.mu_eff)
+        self._path_sigma = (1 - s.c_sigma) * self._path_sigma + gain * z_w  # (43)
         length = float(np.linalg.norm(self._path_sigma)) / s.chi_n  # 1 if steps are independent
         self._sigma *= np.exp(min(1.0, s.c_sigma / s.d_sigma * (length - 1)))  # (44)
 
-        # Stretch C along the path of the mean (rank one) ...
         settled = np.sqrt(1 - (1 - s.c_sigma) ** (2 * self.generation))
-        h_sigma = length / settled < 1.4 + 2 / (n + 1)  # False while the path is very long
-        self._path_c *= 1 - s.c_c
-        self._path_c += h_sigma * np.sqrt(s.c_c * (2 - s.c_c) * s.mu_eff) * y_w  # (45)
+        return y_w, bool(length / settled < 1.4 + 2 / (n + 1))  # False while the path is very long
+
+    def _reshape(self, z: Array, y: Array, y_w: Array, h_sigma: bool) -> None:
+        """New covariance."""
+        s, n = self.strategy, self.dimension
+        # Stretch C along the path of the mean (rank one) ...
+        gain = np.sqrt(s.c_c * (2 - s.c_c) * s.mu_eff)
+        self._path_c = (1 - s.c_c) * self._path_c + h_sigma * gain * y_w  # (45)
         # ... and towards good steps, away from bad ones, of a fixed length (rank mu).
         lengths = np.maximum((z**2).sum(axis=1), 1e-300)  # (P,) |C^-1/2 y|^2
         w = np.where(s.weights < 0, s.weights * n / lengths, s.weights)  # (46)
@@ -270,8 +284,7 @@ class CMAES:
         if self.config.separable:
             self._covariance += rates @ steps**2  # (n,)
         else:
-            self._covariance += (rates * steps.T) @ steps  # (n, n)
-        self._z = self._y = self._asked = np.empty((0, n))
+            self._covariance += (rates * steps.T) @ steps  # (n, n) ... (47)
 
     def stop(self) -> dict[str, float]:
         """The reasons to stop, {name in `CMAESConfig`: the limit that was reached}; {} to go on.
@@ -397,6 +410,24 @@ class CMAES:
         self._bests = np.append(self._bests[1 - _HISTORY :], f[order[0]])
         self._medians = np.append(self._medians[1 - _HISTORY :], f[order[len(f) // 2]])
         return order
+
+    def _keep_within_bounds(self) -> None:
+        """No standard deviation above a third of its box: beyond, f repeats in the mirrors, so that
+        selection is blind and sigma drifts. As pycma's `maxstd_boundrange`."""
+        if self._box is None:
+            return
+        wide = self.standard_deviations / self._box.widest  # (n,) 0 where a side is open
+        if (common := wide.min()) > 1:  # all are too wide
+            self._sigma /= common
+            wide /= common
+        if (wide > 1 + 1e-12).any():
+            shrink = 1 / np.maximum(wide, 1)  # (n,)
+            self._path_c = self._path_c * shrink
+            if self.config.separable:
+                self._covariance = self._covariance * shrink**2  # (n,)
+            else:
+                self._covariance = self._covariance * np.outer(shrink, shrink)  # (n, n)
+                self._decompose()
 
     def _decompose(self) -> None:
         """C = B D^2 B^T, O(n^3)."""

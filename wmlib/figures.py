@@ -15,9 +15,10 @@ from PIL import Image
 
 from wmlib.storage import write_atomically
 
-# Okabe & Ito's colours, which stay apart for colour-blind readers.
-BLUE, ORANGE, GREEN = "#0072b2", "#e69f00", "#009e73"
-PINK, SKY, RED, GREY = "#cc79a7", "#56b4e9", "#d55e00", "#7a7a7a"
+# Okabe & Ito's hues, at lightnesses that keep each 3 : 1 apart from a white sheet (their orange and
+# sky blue are not) and from one another, for colour-blind readers too.
+BLUE, ORANGE, GREEN = "#1a56b8", "#cf8000", "#006b52"
+PINK, SKY, RED, GREY = "#c65fae", "#3498d4", "#a8201a", "#858585"
 
 
 def filmstrip(

@@ -10,9 +10,10 @@ Letters: E members, N particles, P plans (the population), T horizon, O observat
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +23,8 @@ from tqdm.auto import tqdm
 
 from wmlib.data import Episode, run_episode
 from wmlib.ensemble import Ensemble, EnsembleConfig
-from wmlib.planning import CEMConfig, Planner, UniformPolicy
+from wmlib.planning import CEMConfig, Planner, UniformPolicy, described
+from wmlib.scratch.checks import at_least
 from wmlib.training import History, seeded
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -37,8 +39,18 @@ def check_propagation(propagation: str, particles: int, members: int) -> None:
     """Raises ValueError: it is none of `PROPAGATIONS`, or N is not a multiple of E."""
     if propagation not in PROPAGATIONS:
         raise ValueError(f"propagation must be one of {PROPAGATIONS}, got {propagation!r}")
-    if particles < 1 or particles % members:
+    if at_least("particles", particles, 1) % members:
         raise ValueError(f"particles must be a multiple of {members} members, got {particles}")
+
+
+def check_plans(start: Tensor, plans: Tensor) -> None:
+    """Raises ValueError: they are not tensors (O,) or (P, O), and (P, T, A)."""
+    if not isinstance(plans, Tensor) or plans.ndim != 3:
+        raise ValueError(f"plans must be a tensor (P, T, A), got {described(plans)}")
+    if not isinstance(start, Tensor) or start.shape[:-1] not in ((), plans.shape[:1]):
+        raise ValueError(
+            f"start must be a tensor (O,) or ({len(plans)}, O), got {described(start)}"
+        )
 
 
 class Particles(NamedTuple):
@@ -63,8 +75,9 @@ def propagate(
     """Particles that live through plans in the networks (Chua et al. 2018, section 5).
 
     - "TSinf": a particle stays with one member for good; its spread is kept apart by member.
-    - "TS1": at each step the particles are dealt to the members anew, as many to each. One deal
-      serves all plans, which are compared under the same luck (the authors' code: one for each).
+    - "TS1": at each step the particles are dealt to the members anew, as many to each, as in the
+      authors' code. (The paper's text draws a member for each particle.) One deal serves all plans,
+      which are compared under the same luck (the authors' code: one for each).
     - "E": a single particle, the mean of the members' means; no noise.
 
     The next observation is drawn from the member's Gaussian, or is its mean if it is not
@@ -82,8 +95,10 @@ def propagate(
         T times, a step of all particles.
 
     Raises:
-        ValueError: the propagation is unknown, or N is not a multiple of E.
+        ValueError: the propagation is unknown, N is not a multiple of E, or the start or the plans
+            are something else.
     """
+    check_plans(start, plans)
     e, (p, horizon, _) = ensemble.config.members, plans.shape
     check_propagation(propagation, particles, e)
     n = particles
@@ -176,6 +191,11 @@ class PETSConfig:
     cem: CEMConfig = field(default_factory=CEMConfig)
 
     def __post_init__(self) -> None:
+        for name, kind in (("ensemble", EnsembleConfig), ("cem", CEMConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(
+                    f"{name} must be of {kind.__name__}, got {getattr(self, name)!r}"
+                )
         check_propagation(self.propagation, self.particles, self.ensemble.members)
 
     def variant(self, name: str) -> PETSConfig:
@@ -210,6 +230,71 @@ class Trained(NamedTuple):
         return [episode.total_reward for episode in self.episodes]
 
 
+class Interrupted(KeyboardInterrupt):
+    """`train_pets` was interrupted; `trained` holds what was finished by then.
+
+    It is what `train_pets` returns after so many trials. (A notebook has the error, with what it
+    holds, in `sys.last_value`.)
+    """
+
+    def __init__(self, trained: Trained, trials: int) -> None:
+        self.trained = trained
+        super().__init__(
+            f"after {len(trained.episodes)} of {trials} trials, which are kept: see this error's "
+            "`trained` (in a notebook: `sys.last_value.trained`)"
+        )
+
+
+class FiniteSteps(gym.Wrapper):
+    """The environment itself, but where it says what is not a finite number, a ValueError names the
+    trial, the step and the value."""
+
+    trial = 0
+    """the number that errors name"""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**options)
+        self.steps = 0
+        self._check("observation", observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += 1
+        self._check("observation", observation)
+        self._check("reward", reward)
+        return observation, reward, terminated, truncated, info
+
+    def _check(self, name: str, value: Any) -> None:
+        """Raises ValueError: it is not finite numbers, or it is a reward and not a single one."""
+        try:
+            array = np.asarray(value, np.float64)
+            fits = np.isfinite(array).all() and (name != "reward" or array.size == 1)
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"trial {self.trial}, step {self.steps}: the environment's {name} must be "
+                f"finite, got {value!r}"
+            )
+
+
+def check_reward(reward: Reward, episode: Episode, trial: int, device: torch.device | str) -> None:
+    """Raises ValueError: what the function says of a real step is not finite."""
+    before, actions, after = (
+        torch.as_tensor(array, dtype=torch.float32, device=device)[None]  # (1, T, ...)
+        for array in transitions([episode])
+    )
+    given = rewards_of(reward, Particles(before, actions, after))[0]  # (T,)
+    if not (finite := given.isfinite()).all():
+        step = int(finite.int().argmin())
+        raise ValueError(
+            f"trial {trial}, step {step}: the reward function must return finite numbers, got "
+            f"{given[step].item()} for the observation {episode.observations[step].tolist()} and "
+            f"the action {episode.actions[step].tolist()}"
+        )
+
+
 def train_pets(
     env: gym.Env,
     reward: Reward,
@@ -230,23 +315,20 @@ def train_pets(
         config: of the model and the search.
         trials: episodes in all, >= 1.
         seed: >= 0; trial i has the environment's seed `1000 seed + i`.
-        max_steps: decisions after which a trial is cut; None for the environment's own end.
+        max_steps: decisions after which a trial is cut, >= 1; None for the environment's own end.
         device: of the model.
         progress: show a bar.
 
     Raises:
-        ValueError: a space, a number or the shape of the rewards is not as it must be, or an
-            observation is not finite.
+        ValueError: an argument, a space or the shape of the rewards is not as it must be; or an
+            observation, a reward of the environment or one of the function is not finite (the
+            message names the trial, the step and the value).
         NotFiniteError: a loss of the model is NaN or infinite.
+        Interrupted: a KeyboardInterrupt after the first trial; it holds what was finished.
     """
-    if trials < 1 or seed < 0:
-        raise ValueError(f"trials must be at least 1 and seed at least 0, got {trials}, {seed}")
+    space = check_training(env, reward, config, trials, seed, max_steps)
     cfg, random = config or PETSConfig(), UniformPolicy(env.action_space)
-    if not isinstance(env.observation_space, gym.spaces.Box):
-        raise ValueError(f"PETS needs observations in a Box, got {env.observation_space}")
-    if len(env.observation_space.shape) != 1:
-        raise ValueError(f"PETS needs observations of one axis, got {env.observation_space}")
-    (o,), (a,) = env.observation_space.shape, random.space.shape
+    (o,), (a,) = space.shape, random.space.shape
     rewards_of(reward, Particles(*(torch.zeros(2, 3, n, device=device) for n in (o, a, o))))
     ensemble = seeded(seed, lambda: Ensemble(o, a, cfg.ensemble)).to(device)
 
@@ -255,21 +337,71 @@ def train_pets(
             ensemble, reward, start, plans, cfg.propagation, cfg.particles, generator
         )
 
-    planner = Planner(returns, env.action_space, cfg.cem, device)
-    episodes: list[Episode] = []
-    losses: list[History] = []
+    planner, checked = Planner(returns, env.action_space, cfg.cem, device), FiniteSteps(env)
+    # What there is after the last whole trial: episodes, losses, and the weights of the model.
+    finished: tuple[list[Episode], list[History], dict[str, Tensor]] = ([], [], {})
     bar = tqdm(range(trials), "trials", disable=not progress)
-    for trial in bar:
-        own = 1000 * seed + trial
-        if trial:
-            losses.append(ensemble.learn(*transitions(episodes), seed=own))
-        episodes.append(run_episode(env, planner if trial else random, own, max_steps))
-        bar.set_postfix_str(f"return {episodes[-1].total_reward:.0f}", refresh=False)
-    return Trained(planner, ensemble, episodes, losses)
+    try:
+        for trial in bar:
+            own, checked.trial = 1000 * seed + trial, trial
+            episodes, losses, _ = finished
+            if trial:
+                losses = [*losses, ensemble.learn(*transitions(episodes), seed=own)]
+            episode = run_episode(checked, planner if trial else random, own, max_steps)
+            check_reward(reward, episode, trial, device)
+            finished = [*episodes, episode], losses, copy.deepcopy(ensemble.state_dict())
+            bar.set_postfix_str(f"return {episode.total_reward:.0f}", refresh=False)
+    except KeyboardInterrupt as stopped:
+        episodes, losses, weights = finished
+        if not episodes:
+            raise
+        ensemble.load_state_dict(weights)
+        ensemble.eval()
+        raise Interrupted(Trained(planner, ensemble, episodes, losses), trials) from stopped
+    return Trained(planner, ensemble, *finished[:2])
+
+
+def check_training(
+    env: gym.Env,
+    reward: Reward,
+    config: PETSConfig | None,
+    trials: int,
+    seed: int,
+    max_steps: int | None,
+) -> gym.spaces.Box:
+    """The space of observations.
+
+    Raises:
+        ValueError: an argument of `train_pets` is not as it must be.
+    """
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"env must be a Gymnasium environment, got {env!r}")
+    if not callable(reward):
+        raise ValueError(f"reward must be a function of tensors, got {reward!r}")
+    if not isinstance(config, PETSConfig | None):
+        raise ValueError(f"config must be a PETSConfig or None, got {config!r}")
+    at_least("trials", trials, 1)
+    at_least("seed", seed, 0)
+    if max_steps is not None:
+        at_least("max_steps", max_steps, 1)
+    if not isinstance(env.observation_space, gym.spaces.Box):
+        raise ValueError(f"PETS needs observations in a Box, got {env.observation_space}")
+    if len(env.observation_space.shape) != 1:
+        raise ValueError(f"PETS needs observations of one axis, got {env.observation_space}")
+    return env.observation_space
 
 
 def transitions(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All N steps of episodes: observations (N, O), actions (N, A), next observations (N, O)."""
+    """All N steps of episodes: observations (N, O), actions (N, A), next observations (N, O).
+
+    Raises:
+        ValueError: there is no episode, or something else among them.
+    """
+    episodes = list(episodes)
+    if not episodes:
+        raise ValueError("episodes must hold at least one, got none")
+    if wrong := [found for found in episodes if not isinstance(found, Episode)]:
+        raise ValueError(f"episodes must hold nothing but episodes, got {wrong[0]!r:.80}")
     before = np.concatenate([episode.observations[:-1] for episode in episodes])
     actions = np.concatenate([episode.actions for episode in episodes])
     after = np.concatenate([episode.observations[1:] for episode in episodes])

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmlib.scratch.checks import at_least, within
+
 
 @dataclass(frozen=True)
 class CEMConfig:
@@ -36,12 +38,9 @@ class CEMConfig:
 
     def __post_init__(self) -> None:
         for name in ("horizon", "population", "iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.elites <= 1:
-            raise ValueError(f"elites must be in (0, 1], got {self.elites}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
+            at_least(name, getattr(self, name), 1)
+        within("elites", self.elites, "(0, 1]")
+        within("momentum", self.momentum, "[0, 1)")
 
 
 def truncated_normal(
@@ -68,7 +67,8 @@ def cem(
     cut off at two standard deviations never leave the bounds.
 
     Args:
-        values: of plans (P, T, A), (P,), more is better. What is not finite counts as worst.
+        values: of plans (P, T, A), (P,), more is better. What is not finite counts as worst, as
+            long as some plan is worth a finite number.
         mean: (T, A) where the search begins, within the bounds.
         low, high: (A,) bounds of an action.
         config: of the search; the horizon is that of `mean`.
@@ -78,8 +78,10 @@ def cem(
         (T, A), the mean after the last iteration.
 
     Raises:
-        ValueError: `values` has another shape.
+        ValueError: the mean is not a plan within the bounds, `values` gives something else than a
+            tensor (P,), or no plan is worth a finite number.
     """
+    check_search(mean, low, high)
     variance = ((high - low).square() / 16).expand_as(mean)  # (T, A)
     elites = max(1, round(config.elites * config.population))
     for _ in range(config.iterations):
@@ -88,15 +90,41 @@ def cem(
         noise = truncated_normal((config.population, *mean.shape), generator, mean.device)
         plans = mean + sd * noise  # (P, T, A)
         worth = values(plans)  # (P,)
-        if worth.shape != (config.population,):
-            raise ValueError(
-                f"{config.population} plans need as many values, got {tuple(worth.shape)}"
-            )
+        check_worth(worth, config.population)
         worth = torch.where(worth.isfinite(), worth, -math.inf)
         best = plans[worth.topk(elites).indices]  # (elites, T, A)
         mean = torch.lerp(best.mean(0), mean, config.momentum)
         variance = torch.lerp(best.var(0, correction=0), variance, config.momentum)
     return mean
+
+
+def check_search(mean: Tensor, low: Tensor, high: Tensor) -> None:
+    """Raises ValueError: they are not tensors (T, A), (A,), (A,) with low <= mean <= high."""
+    for name, value, axes in (("mean", mean, 2), ("low", low, 1), ("high", high, 1)):
+        if not isinstance(value, Tensor) or value.ndim != axes or not value.numel():
+            raise ValueError(f"{name} must be a tensor of {axes} axes, got {described(value)}")
+    if not mean.shape[-1:] == low.shape == high.shape:
+        raise ValueError(
+            f"mean (T, A), low (A,) and high (A,) must fit, got the shapes {tuple(mean.shape)}, "
+            f"{tuple(low.shape)} and {tuple(high.shape)}"
+        )
+    if not ((low <= mean) & (mean <= high)).all():
+        raise ValueError(f"mean must lie within {low.tolist()} and {high.tolist()}, got {mean}")
+
+
+def check_worth(worth: object, plans: int) -> None:
+    """Raises ValueError: what plans are worth is no tensor (P,), or not finite for a single one."""
+    if not isinstance(worth, Tensor) or worth.shape != (plans,):
+        raise ValueError(f"{plans} plans need as many values, got {described(worth)}")
+    if not worth.isfinite().any():
+        raise ValueError(f"none of {plans} plans is worth a finite number: the first {worth[0]}")
+
+
+def described(value: object) -> str:
+    """A value for an error message: a tensor or an array by its shape, others by themselves."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    return repr(value)
 
 
 class Planner:
@@ -110,7 +138,7 @@ class Planner:
         device: that `returns` computes on.
 
     Raises:
-        ValueError: the space is not a bounded Box of one axis.
+        ValueError: the space is not a bounded Box of one axis, or `returns` cannot be called.
     """
 
     def __init__(
@@ -121,6 +149,10 @@ class Planner:
         device: torch.device | str = "cpu",
     ) -> None:
         self.space = check_actions(space)
+        if not callable(returns):
+            raise ValueError(f"returns must be a function of plans, got {returns!r}")
+        if not isinstance(config, CEMConfig | None):
+            raise ValueError(f"config must be a CEMConfig or None, got {config!r}")
         self.config = config or CEMConfig()
         self.returns, self.device = returns, torch.device(device)
         self.low, self.high = (
@@ -132,6 +164,8 @@ class Planner:
         """Begin an episode, with no plan but the middle of the range."""
         self._generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         self.plan = ((self.low + self.high) / 2).expand(self.config.horizon, -1)  # (T, A)
+        self.steps = 0
+        """actions chosen in this episode"""
 
     @torch.inference_mode()
     def act(self, observation: np.ndarray) -> np.ndarray:
@@ -141,15 +175,21 @@ class Planner:
         `plan` (T, A).
 
         Raises:
-            ValueError: the observation has a number in it that is not finite.
+            ValueError: the observation is not finite numbers, no plan is worth a finite number
+                (the message names the step), or there was no `reset`.
         """
-        if not np.isfinite(observation).all():
-            raise ValueError(f"the observation must be finite, got {observation}")
-        start = torch.as_tensor(observation, dtype=torch.float32, device=self.device)  # (O,)
-        self.plan = cem(
-            lambda plans: self.returns(start, plans, self._generator),
-            self.plan, self.low, self.high, self.config, self._generator,
-        )  # fmt: skip
+        if not hasattr(self, "plan"):
+            raise ValueError("the planner has no plan yet: call reset before act")
+        seen = check_observation(observation)  # (O,)
+        start = torch.as_tensor(seen, dtype=torch.float32, device=self.device)  # (O,)
+        try:
+            self.plan = cem(
+                lambda plans: self.returns(start, plans, self._generator),
+                self.plan, self.low, self.high, self.config, self._generator,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"planning step {self.steps}: {error}") from error
+        self.steps += 1
         action = torch.clamp(self.plan[0], self.low, self.high).cpu().numpy()  # (A,)
         self.plan = torch.cat([self.plan[1:], (self.low + self.high)[None] / 2])  # (T, A)
         return action
@@ -170,6 +210,23 @@ class UniformPolicy:
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         return self._rng.uniform(self.space.low, self.space.high).astype(np.float32)  # (A,)
+
+
+def check_observation(observation: object) -> np.ndarray:
+    """The observation as an array (O,).
+
+    Raises:
+        ValueError: it is not O finite numbers.
+    """
+    try:
+        seen = np.asarray(observation, np.float64)
+    except (TypeError, ValueError):
+        seen = np.empty(())
+    if seen.ndim != 1 or not seen.size:
+        raise ValueError(f"the observation must be numbers (O,), got {described(observation)}")
+    if not np.isfinite(seen).all():
+        raise ValueError(f"the observation must be finite, got {observation}")
+    return seen
 
 
 def check_actions(space: gym.Space) -> gym.spaces.Box:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from wmlib.checks import check_positive, check_seed, check_share, check_whole
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -28,6 +29,7 @@ class NotFiniteError(ArithmeticError):
 
 def seeded(seed: int, make: Callable[[], Module]) -> Module:
     """Make a module whose initial weights come from `seed`; the global generator is left alone."""
+    check_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
@@ -42,7 +44,7 @@ def fit(
     seed: int,
     clip: float | None = None,
     cooldown: float = 0.3,
-    state: Path | None = None,
+    state: str | Path | None = None,
     every: int = 250,
     description: str = "training",
     progress: bool = True,
@@ -71,13 +73,15 @@ def fit(
             model, configuration, seed or length; the data are not compared).
         NotFiniteError: a loss is NaN or infinite.
     """
-    for name, number, least in (("steps", steps, 1), ("every", every, 1), ("seed", seed, 0)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a positive number, got {learning_rate}")
-    if not 0 <= cooldown <= 1:
-        raise ValueError(f"cooldown must be in [0, 1], got {cooldown}")
+    check_whole("steps", steps, 1)
+    check_whole("every", every, 1)
+    check_seed(seed)
+    check_positive("learning_rate", learning_rate)
+    check_share("cooldown", cooldown)
+    if clip is not None:
+        check_positive("clip", clip)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.Adam(trained.values(), lr=learning_rate)
     history: History = {}
@@ -85,7 +89,7 @@ def fit(
         "model": f"{type(model).__name__} of {getattr(model, 'config', None)}",
         "run": f"{steps=}, {learning_rate=}, {clip=}, {cooldown=}, {seed=}",
     }
-    first = 0
+    first, state = 0, None if state is None else Path(state)
     if state is not None and state.exists():
         first = _resume(state, identity, model, optimiser, trained, history)
     model.train()

@@ -1,10 +1,9 @@
-"""The browser files that a page with a demo needs; a script, and a Sphinx extension.
+"""The browser files that do not come with a Python package; a script, and a Sphinx extension.
 
-A widget in a page without a kernel is drawn by require.js and the Jupyter project's html-manager.
 `make setup` runs this file as a script: npm fetches the pinned packages, and the files listed here,
-whose SHA-256 must be the one beside them, go to ``book/_vendor/`` (git ignores it). anywidget
-ships its own part in its wheel; the copy gives a widget more time to start. axe-core, which the
-tests of the built book use, comes with them.
+whose SHA-256 must be the one beside them, go to ``book/_vendor/`` (git ignores it). Popper and
+tippy.js show what a link points to while a reader hovers over it (`sphinx-tippy`); axe-core is used
+by the tests of the built book alone.
 
 As an extension it looks at the files again before each build, and fetches what is missing. The
 built book itself never asks for anything from elsewhere.
@@ -17,7 +16,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,32 +36,17 @@ class Package(NamedTuple):
     """path in the package -> where it goes, SHA-256"""
 
 
-# html-manager's style sheets ask for their icon fonts beside the page, and pages lie in book/. One
-# of them asks here, and the other, which comes late or not at all, two folders further up.
-FONTS = SITE / "book" / "@jupyter-widgets" / "html-manager" / "dist"
 PACKAGES = (
-    Package("requirejs", "2.3.8", {
-        "require.js": (
-            SITE / "vendor" / "require.js",
-            "c1fc6b1d53af7522f78d664922abb32acac64ed0ecccb8f907f1e6fc7262563a",
+    Package("@popperjs/core", "2.11.8", {
+        "dist/umd/popper.min.js": (
+            SITE / "vendor" / "popper.js",
+            "c212f4b505a86352aed62b24a8f16f999f821ecbe6456c7f3c8a04bc87968782",
         ),
     }),
-    Package("@jupyter-widgets/html-manager", "1.0.15", {
-        "dist/embed-amd.js": (
-            SITE / "vendor" / "embed-amd.js",
-            "ca87dff57c70ffb2658794fde0eab0e27e5f5472a1f5df7ab2b08e1039fc4b72",
-        ),
-        "dist/1551f4f60c37af51121f.woff2": (
-            FONTS / "1551f4f60c37af51121f.woff2",
-            "9834b82ad26e2a37583d22676a12dd2eb0fe7c80356a2114d0db1aa8b3899537",
-        ),
-        "dist/7a3337626410ca2f4071.woff2": (
-            FONTS / "7a3337626410ca2f4071.woff2",
-            "e42a88444448ac3d60549cc7c1ff2c8a9cac721034c073d80a14a44e79730cca",
-        ),
-        "dist/d878b0a6a1144760244f.woff2": (
-            FONTS / "d878b0a6a1144760244f.woff2",
-            "8ea8791754915a898a3100e63e32978a6d1763be6df8e73a39d3a90d691cdeef",
+    Package("tippy.js", "6.3.7", {
+        "dist/tippy-bundle.umd.min.js": (
+            SITE / "vendor" / "tippy.js",
+            "3f0fe70eb26ccf28f6887a192e29d38dd7ef7c2f079a73304ad42ddc7bed37de",
         ),
     }),
     Package("axe-core", "4.14.1", {
@@ -73,17 +56,6 @@ PACKAGES = (
         ),
     }),
 )  # fmt: skip
-
-ANYWIDGET = "share/jupyter/nbextensions/anywidget/index.js"  # in its wheel
-# A widget that has not started after two seconds is an error to anywidget. On a busy machine a page
-# with megabytes of weights needs longer, and then draws it all the same.
-IMPATIENT, PATIENT = b"AbortSignal.timeout(2e3)", b"AbortSignal.timeout(6e4)"
-# Where require.js finds anywidget, from whichever page: beside this script.
-PATHS = """\
-require.config({
-  paths: { anywidget: new URL("anywidget", document.currentScript.src).href },
-});
-"""
 
 
 class VendorError(RuntimeError):
@@ -95,14 +67,6 @@ def fetch_all() -> None:
     for package in PACKAGES:
         if not all(holds(target, pinned) for target, pinned in package.files.values()):
             fetch(package)
-        for target, _ in package.files.values():
-            if target.parent == FONTS:
-                write(FONTS.parents[1] / target.name, target.read_bytes())
-    wheel = distribution("anywidget")
-    shipped = next(path for path in wheel.files or [] if path.as_posix().endswith(ANYWIDGET))
-    script = Path(str(wheel.locate_file(shipped))).read_bytes()
-    write(SITE / "vendor" / "anywidget.js", patient(script))
-    write(SITE / "vendor" / "paths.js", PATHS.encode())
 
 
 def fetch(package: Package) -> None:
@@ -128,15 +92,6 @@ def fetch(package: Package) -> None:
                         f"{member} of {title} has SHA-256 {sha256(data)}, pinned is {pinned}"
                     )
                 write(target, data)
-
-
-def patient(script: bytes) -> bytes:
-    """anywidget's script with a minute for a widget to start, in place of two seconds."""
-    if script.count(IMPATIENT) != 1:
-        raise VendorError(
-            f"anywidget {version('anywidget')} no longer says {IMPATIENT.decode()} in one place"
-        )
-    return script.replace(IMPATIENT, PATIENT)
 
 
 def holds(target: Path, pinned: str) -> bool:

@@ -172,10 +172,11 @@ def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("updates", 0), ("starts", 0), ("horizon", 0), ("noise", -1.0), ("temperature", 0.0),
-     ("outlier", 0.0), ("learning_rate", 0.0), ("pace", 0.0)],
+     ("outlier", 0.0), ("learning_rate", 0.0), ("pace", 0.0), ("updates", 2.5),
+     ("noise", float("nan")), ("price", "8"), ("outlier", float("nan")), ("learning_rate", None)],
 )  # fmt: skip
-def test_configurations_out_of_range_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be .*, got {value}"):
+def test_configurations_out_of_range_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         replace(CONFIG, **{name: value})
 
 

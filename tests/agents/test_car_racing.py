@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -279,16 +280,33 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
-     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("grass", -1.0)],
+     ("vision_steps", 0), ("memory_steps", 0), ("cycles", -1), ("grass", -1.0),
+     ("grass", float("nan")), ("grass", float("inf")), ("cycle_noise", float("nan")),
+     ("episodes", 1.5), ("cycles", "6"), ("warm", float("nan")), ("driven", float("nan")),
+     ("episodes", 10_001), ("cycle_episodes", 10_001), ("cycles", 90)],
 )  # fmt: skip
-def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be at least .*, got {value}"):
+def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         Recipe(**{name: value})
 
 
-def test_a_wrong_seed_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
-        train_car_racing(tmp_path / "run", seed=-1, recipe=TINY)
+def test_no_two_cycles_share_a_track() -> None:
+    """Not in the largest run either, nor with the run of the next seed, nor with a verdict."""
+    most = Recipe(episodes=10_000, cycle_episodes=10_000, cycles=89)
+    tracks = [
+        range(first := car_racing.TRACKS * seed + car_racing.EPISODES * cycle, first + 10_000)
+        for seed in (0, 1) for cycle in range(most.cycles + 1)
+    ]  # fmt: skip
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(tracks))
+    assert tracks[most.cycles].stop <= 900_000  # `evaluate` begins there
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "2", 10**15, True])
+def test_a_wrong_seed_leaves_nothing_behind(tmp_path: Path, seed: object) -> None:
+    with pytest.raises(ValueError, match="seed must be "):
+        train_car_racing(tmp_path / "run", seed=seed, recipe=TINY)
+    with pytest.raises(ValueError, match="n_jobs must not be 0"):
+        train_car_racing(str(tmp_path / "run"), seed=1, recipe=TINY, n_jobs=0)
     assert not (tmp_path / "run").exists()
 
 

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
+from wmlib.agents.tiles import grass, memory_for, real_steps, tile_rewards, without_laps
 from wmlib.data import Episode, Replay
 from wmlib.memory import Codes
 
@@ -66,3 +66,45 @@ def test_real_steps_count_frames() -> None:
     told = Episode(*arrays, False, True, 0, {"frames": np.array([3, 3, 3, 1])})
     silent = Episode(*arrays, False, True, 1)
     assert real_steps(Replay([told, silent]), 3) == 10 + 12
+
+
+def codes_of(*rewards: list[float], actions: int = 3) -> Codes:
+    """Episodes of which only the rewards matter; the row after each episode is not used."""
+    rows = np.concatenate([[*episode, 0.0] for episode in rewards]).astype(np.float32)
+    n, unknown = len(rows), np.full(len(rows), np.nan, np.float32)
+    zeros = np.zeros((n, 2), np.float32)
+    lengths = np.array([len(episode) for episode in rewards])
+    return Codes(zeros, zeros, np.zeros((n, actions), np.float32), rows, unknown, unknown, lengths)
+
+
+def test_m_for_any_episodes() -> None:
+    driving = memory_for(codes_of([-0.3, -0.3, 3.0, -0.3], [-0.3, 2.9, -0.3, -100.3]), 3)
+    assert (driving.reward, driving.reward_offset) == ("poisson", pytest.approx(-0.3))
+    assert driving.reward_scale == pytest.approx(2.95 + 0.3)
+    assert (driving.latent, driving.actions) == (2, 3)
+    for rewards, repeat in (
+        ([[0.1] * 1000], 3),
+        ([[-1.0] * 5], 3),  # nothing but costs
+        ([[1.0] * 5] * 4, 3),  # CartPole
+        ([[-0.3, -0.3, 3.0, -0.3]], 2),  # CarRacing, but of another repeat
+        ([[-0.3, -0.3, -0.3]], 3),  # a car that reached no tile
+        ([[0.5, -2.0, 1.0, 0.25]], 3),
+        ([[2.0]] * 9, 3),  # the unused rows are the most
+    ):
+        config = memory_for(codes_of(*rewards, actions=2), repeat)
+        every = np.concatenate(rewards)
+        assert config.reward == "normal"
+        assert config.actions == 2
+        assert config.reward_offset == pytest.approx(every.mean(), abs=1e-6)
+        assert config.reward_scale == pytest.approx(every.std() if every.std() > 1e-9 else 1.0)
+    with pytest.raises(ValueError, match=r"action_repeat must be a whole number, got 2\.5"):
+        memory_for(codes_of([1.0]), 2.5)
+
+
+def test_wrong_types_are_named() -> None:
+    with pytest.raises(TypeError, match="rewards must be an array of numbers"):
+        tile_rewards([1.0], 3)
+    with pytest.raises(ValueError, match="rewards must be finite"):
+        tile_rewards(np.array([np.nan, 1.0]), 3)
+    with pytest.raises(TypeError, match="pictures must be an array, got list"):
+        grass([[1]])

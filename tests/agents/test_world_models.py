@@ -162,10 +162,13 @@ def test_what_is_out_of_range_is_refused() -> None:
     for name, value in (
         ("generations", 0), ("population", 1), ("starts", 0), ("horizon", 0), ("value_starts", 0),
         ("temperature", 0.0), ("temperature", float("nan")), ("sigma", 0.0), ("discount", 0.0),
-        ("discount", 1.5), ("value_updates", 0),
+        ("discount", 1.5), ("value_updates", 0), ("generations", 2.5), ("price", float("nan")),
+        ("temperature", "hot"), ("discount", float("nan")), ("population", True),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=rf"{name} must be .*got {value}"):
+        with pytest.raises(ValueError, match=rf"{name} must be .*got {value!r}"):
             DreamTrainingConfig(**{name: value})
+    with pytest.raises(ValueError, match="seed must be at most"):
+        train(seed=2**63)
     for name, value in (("seed", -1), ("every", 0)):
         with pytest.raises(ValueError, match=f"{name} must be at least ., got {value}"):
             train(**{name: value})

@@ -60,6 +60,23 @@ class Book:
         self.output = result.stdout
         return result.returncode, set(log.read_text().split()) if log.exists() else set()
 
+    def test(self) -> tuple[int, set[str]]:
+        """Run the chapters with nbmake, and return the exit code and the chapters that ran."""
+        log = self.root / "ran"
+        log.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider", "book"]
+        result = subprocess.run(
+            command,
+            cwd=self.root,
+            env=os.environ | {"PYTHONPATH": str(self.root), "RAN": str(log)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = result.stdout
+        return result.returncode, set(log.read_text().split()) if log.exists() else set()
+
     def page(self, chapter: str) -> str:
         return (self.root / "_build" / "html" / "book" / f"{chapter}.html").read_text()
 
@@ -79,6 +96,7 @@ def book(tmp_path: Path) -> Book:
     shutil.copytree(ROOT / "book" / "_static", tmp_path / "book" / "_static")
     shutil.copytree(ROOT / "book" / "_vendor", tmp_path / "book" / "_vendor")  # of `make setup`
     shutil.copy(ROOT / "book" / "references.bib", tmp_path / "book")
+    shutil.copy(ROOT / "book" / "conftest.py", tmp_path / "book")
     shutil.copy(ROOT / "_config.yml", tmp_path)
     shutil.copy(ROOT / "requirements.txt", tmp_path)
     (tmp_path / "book" / "index.md").write_text("# A book\n\n$x^2$ and {cite:t}`ha2018world`.\n")
@@ -112,6 +130,23 @@ def test_only_what_changed_runs_again(book: Book) -> None:
     assert "second-word" in book.page("one") and "first-word" not in book.page("one")
 
 
+def test_what_was_tested_is_not_run_again_to_be_built(book: Book) -> None:
+    book.write("one", code("one", "import os; print('threads', os.environ['OMP_NUM_THREADS'])"))
+    book.write("two", code("two", "assert False, 'not-so'"))
+    status, ran = book.test()
+    assert status == 1 and "not-so" in book.output and ran == {"one", "two"}, book.output
+
+    book.write("two", code("two", "import time\ntime.sleep(0)"))
+    status, ran = book.build()
+    assert status == 0 and ran == {"two"}, book.output
+    assert "first-word" in book.page("one") and "threads 1" in book.page("one")
+
+    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n")
+    assert book.test()[1] == {"one", "two"}
+    assert book.build() == (0, set())
+    assert "second-word" in book.page("one") and "second-word" in book.page("two")
+
+
 def test_each_input_counts(book: Book) -> None:
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
     try:
@@ -119,15 +154,24 @@ def test_each_input_counts(book: Book) -> None:
     finally:
         sys.path.pop(0)
     seen = {digest(book.root)}
-    for name in ("wmlib/new.py", "artifacts/weights", "requirements.txt"):
+    for name in (
+        "wmlib/new.py",
+        "artifacts/weights",
+        "requirements.txt",
+        "benchmarks/results/a.json",
+    ):
         path = book.root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("changed")
         seen.add(digest(book.root))
-    assert len(seen) == 4
-    for name in ("wmlib/__pycache__/new.pyc", "README.md"):
+    assert len(seen) == 5
+    for name in (
+        "wmlib/__pycache__/new.pyc", "README.md", "artifacts/.DS_Store", "wmlib/.new.py.swp",
+        "wmlib/new.py~", "wmlib/#new.py#", "wmlib/4913", "wmlib/.hidden/new.py",
+        "artifacts/Thumbs.db", "artifacts/.weights.x1y2.tmp", "benchmarks/results/shake.json",
+    ):  # fmt: skip
         path = book.root / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("of no account")
         assert digest(book.root) in seen
 
@@ -139,5 +183,8 @@ def test_what_is_wrong_fails_every_build_until_it_is_mended(book: Book) -> None:
         status, _ = book.build()
         assert status != 0
         assert "a-claim-that-is-false" in book.output and "nowhere" in book.output
+        # Its traceback has paths of this machine: it is kept, but not among what is served.
+        assert not (book.root / "_build" / "html" / "reports").exists()
+        assert list((book.root / "_build" / "reports").rglob("*.err.log"))
     book.write("two", code("two"))
     assert book.build()[0] != 0  # one of the two is left

@@ -2,8 +2,9 @@
 
 A code cell that shows code of the library carries a tag ``wmlib:MODULE.NAME`` for each definition
 in it, such as ``wmlib:scratch.vision.VisionModel``. The definition in the cell and the one in
-``wmlib/`` must then be the same syntax tree, docstrings aside. So the book and the library cannot
-drift apart. Nothing is imported for that.
+``wmlib/`` must then be the same syntax tree, docstrings and checks of the input aside: a page shows
+the algorithm, and what refuses a wrong argument stays in the library. So the book and the library
+cannot drift apart. Nothing is imported for that.
 """
 
 import ast
@@ -19,6 +20,8 @@ CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 PAGES = {".md", ".ipynb"}
 LONGEST_LINE = 79
 PREFIX = "wmlib:"
+# Checks of wmlib.scratch.checks and their kind: `check(name, value, ...)` is `value`, or an error.
+VALUES = {"at_least", "positive", "vectors"}
 
 Cell = dict[str, Any]
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -49,6 +52,44 @@ def without_docstrings(tree: ast.AST) -> ast.AST:
     return tree
 
 
+class WithoutChecks(ast.NodeTransformer):
+    """Remove what only refuses input: ``if ...: raise``, ``check_x(x)``, ``positive("x", x)``."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        self.generic_visit(node)
+        only_raises = isinstance(node.body[-1], ast.Raise) and len(node.body) == 1
+        return None if only_raises and not node.orelse else node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            name = call.func.id
+            if name in VALUES | {"same"} or name.startswith(("check_", "_check")):
+                return None
+        self.generic_visit(node)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id in VALUES and len(node.args) > 1:
+            return node.args[1]
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        self.generic_visit(node)
+        same = len(node.targets) == 1 and ast.unparse(node.targets[0]) == ast.unparse(node.value)
+        return None if same else node
+
+
+def bare(tree: ast.AST) -> ast.AST:
+    """Return `tree` without docstrings and checks; what they leave empty holds a `pass`."""
+    tree = WithoutChecks().visit(without_docstrings(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, Documented | ast.If | ast.For | ast.While | ast.With):
+            node.body = node.body or [ast.Pass()]
+    return tree
+
+
 def definition(tree: ast.AST, name: str) -> ast.stmt | None:
     """Return the statement at the top of `tree` that defines `name`, if there is one."""
     for node in getattr(tree, "body", []):
@@ -62,6 +103,13 @@ def definition(tree: ast.AST, name: str) -> ast.stmt | None:
         if name in targets:
             return node
     return None
+
+
+def on_page(tree: ast.AST, dotted: str) -> ast.stmt | None:
+    """Return what a cell defines as ``wmlib:dotted``: a method stands in its class, or alone."""
+    *_, owner, name = ["", *dotted.split(".")]
+    inside = definition(tree, owner)
+    return (definition(inside, name) if inside else None) or definition(tree, name)
 
 
 def in_library(dotted: str, root: Path = ROOT) -> ast.stmt:
@@ -86,11 +134,11 @@ def drift(cell: Cell, root: Path = ROOT) -> list[str]:
     names = [tag.removeprefix(PREFIX) for tag in tags if tag.startswith(PREFIX)]
     if not names:
         return []
-    shown = without_docstrings(ast.parse(plain(cell)))
+    shown = bare(ast.parse(plain(cell)))
     wrong = []
     for dotted in names:
-        here = definition(shown, dotted.rsplit(".", 1)[-1])
-        there = without_docstrings(in_library(dotted, root))
+        here = on_page(shown, dotted)
+        there = bare(in_library(dotted, root))
         if here is None:
             wrong.append(f"{dotted}: the cell does not define it")
         elif ast.dump(here) != ast.dump(there):
@@ -163,11 +211,38 @@ def small_library(tmp_path: Path) -> Path:
             0,
         ),
         (["scratch.vision.SCALE", "scratch.vision.Vision"], "class Vision:\n    pass", 2),
+        (
+            ["scratch.vision.Vision.encode"],
+            "class Vision:\n    def encode(self, x):\n        return x * SCALE\n    more = 0",
+            0,
+        ),
+        (
+            ["scratch.vision.Vision.encode"],
+            "class Vision:\n    def encode(self, x):\n        return x / SCALE",
+            1,
+        ),
     ],
 )
 def test_drift_is_seen(small_library: Path, tags: list[str], text: str, wrong: int) -> None:
     cell = {"metadata": {"tags": [PREFIX + tag for tag in tags]}, "source": [text]}
     assert len(drift(cell, small_library)) == wrong
+
+
+def test_checks_of_input_are_not_shown(small_library: Path) -> None:
+    (small_library / "wmlib" / "scratch" / "vision.py").write_text(
+        "def halve(x, n):\n"
+        '    """Half of x."""\n'
+        '    x = vectors("x", x, 3)\n'
+        '    same("x", x.shape, (3,))\n'
+        "    if n < 1:\n        raise ValueError('n')\n"
+        "    if n > 5:\n        x = x + 1\n"
+        '    return x / at_least("n", n, 1)\n'
+    )
+    shown = "def halve(x, n):\n    if n > 5:\n        x = x + 1\n    return x / n"
+    tags = {"tags": [PREFIX + "scratch.vision.halve"]}
+    assert drift({"metadata": tags, "source": [shown]}, small_library) == []
+    for wrong in (shown.replace("> 5", "> 6"), shown.replace("/ n", "* n"), "def halve(x, n): 0"):
+        assert len(drift({"metadata": tags, "source": [wrong]}, small_library)) == 1
 
 
 def test_a_tag_that_names_nothing_is_an_error(small_library: Path) -> None:

@@ -21,6 +21,7 @@ from wmlib.training import seeded
 from wmlib.vision import VAE, VisionConfig
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
+YOURS = "You drive. The button “C drives” gives the wheel back."
 FRAMES = 20  # a second, that a page must reach
 NAMED = "document.activeElement.labels[0].textContent"  # of the slider with the focus
 
@@ -193,7 +194,8 @@ def test_a_keyboard_alone_starts_drives_pauses_and_leaves(
         page.keyboard.down("w")
         it.wait(f"{control('Steering')} > 0.9")
         assert it.saved("driver") == "reader"
-        assert status(page) == "You drive."
+        assert status(page) == YOURS
+        assert page.locator(".wm-at-wheel").text_content() == "You drive"
         page.keyboard.press("ArrowDown")
         page.wait_for_timeout(200)
         assert page.evaluate("scrollY") == 0  # the page does not scroll while its reader brakes
@@ -278,6 +280,7 @@ def test_c_gets_the_wheel_back(shown: Opened, widget: DriveTheDream) -> None:
         button.click()
         assert button.get_attribute("aria-pressed") == "true"
         assert it.saved("driver") == "C"
+        assert it.page.locator(".wm-at-wheel").text_content() == "C drives"
 
 
 def test_a_world_without_c_has_no_such_button(shown: Opened, agent: Agent, starts: Starts) -> None:
@@ -336,7 +339,7 @@ def test_python_may_set_the_temperature_the_start_and_the_driver(
         assert status(it.page).startswith("Start 3 of 3. C will drive.")
         assert picture(it.page) != before
         it.page.evaluate("model.set('driver', 'reader')")
-        assert status(it.page) == "You drive."
+        assert status(it.page) == YOURS
         press(it.page, "Another start")
         assert it.saved("start") == 0
 
@@ -378,10 +381,11 @@ def test_every_button_and_slider_by_keyboard(shown: Opened, widget: DriveTheDrea
                 before = picture(page)
                 page.keyboard.press("End")
                 assert picture(page) != before
-        assert order == [
+        assert order[:12] + order[44:] == [
             "Start", "One step", "C drives", "◀", "▲", "▼", "▶", "Restart", "Another start",
-            "Temperature", "Speed", "The 32 numbers of z", *[f"z{i}" for i in range(32)], "below",
+            "Temperature", "Speed", "The 32 numbers of z", "below",
         ]  # fmt: skip
+        assert sorted(order[12:44]) == sorted(f"z{i}" for i in range(32))
 
 
 def test_every_key_drives(shown: Opened, widget: DriveTheDream) -> None:

@@ -47,7 +47,7 @@ def episode(episodes: list[Episode]) -> Episode:
 def widget(agent: Agent, episode: Episode) -> DreamQualityExplorer:
     """Moments after 16, 22 and 28 decisions; two dreams of 14."""
     return DreamQualityExplorer(
-        agent, episode, starts=3, longest=14, horizon=5, dreams=2, temperature=0.8, seed=4
+        agent, episode, starts=3, longest=14, horizon=5, start=0, dreams=2, temperature=0.8, seed=4
     )
 
 
@@ -113,6 +113,13 @@ def test_baselines_one_frame_at_a_time(
                 error = np.mean((guess - frames[moment + t] / 255) ** 2)
                 assert arrays[f"baselines.{name}"][row, t - 1] == pytest.approx(error, abs=1e-6)
     np.testing.assert_allclose(widget.repeat_errors, arrays["baselines.repeat"][0])
+
+
+def test_it_opens_where_the_picture_changes_most(agent: Agent, episode: Episode) -> None:
+    it = DreamQualityExplorer(agent, episode, starts=3, longest=14, horizon=9, dreams=1)
+    frames = episode.observations / 255
+    changes = [np.square(frames[i + 1 : i + 10] - frames[i]).mean() for i in (16, 22, 28)]
+    assert it.start == np.argmax(changes)
 
 
 def test_frames_lose_nothing(episode: Episode, widget: DreamQualityExplorer) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,19 @@ def test_a_keyboard_alone_does_everything_and_leaves(shown: Opened, agent: Agent
             elif order[-1] == "All at 0":
                 page.keyboard.press(" ")
                 assert it.saved("code") == [0.0] * 32
-        sliders = [f"z{i}" for i in range(32)]
-        assert order == ["Next real picture", "All at 0", *sliders, "below"]
+        decode = as_packed(agent).vision.decode
+
+        def moved(i: int) -> float:
+            low, high = (decode(sign * 2 * np.eye(32)[i]).astype(float) for sign in (-1, 1))
+            return float(np.square(high - low).mean())
+
+        sliders = order[2:-1]
+        changes = [moved(int(name[1:])) for name in sliders]
+        assert sorted(sliders) == sorted(f"z{i}" for i in range(32))
+        assert changes[0] > 10 * changes[-1]  # some numbers hold much, and some nothing
+        for before, after in pairwise(changes):
+            assert after <= 1.05 * before + 1  # rounded weights, and pictures in whole numbers
+        assert [*order[:2], order[-1]] == ["Next real picture", "All at 0", "below"]
 
 
 def test_weights_that_cannot_be_read_become_a_message(shown: Opened, agent: Agent) -> None:

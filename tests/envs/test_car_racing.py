@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import subprocess
@@ -252,11 +253,45 @@ def test_renders_the_official_picture():
     assert np.array_equal(official.render(), ours.render())
 
 
+@pytest.mark.parametrize("action_repeat", [1, 3])
+def test_a_film_plays_as_fast_as_the_car_drives(action_repeat):
+    """One picture a step, as `RecordVideo` takes them, at the rate that it reads."""
+    env = gym.make(OURS, action_repeat=action_repeat, render_mode="rgb_array")
+    env.reset(seed=0)
+    before, steps = env.unwrapped.t, 20
+    for _ in range(steps):
+        env.step(np.zeros(3, np.float32))
+    assert steps / env.metadata["render_fps"] == pytest.approx(env.unwrapped.t - before)
+    assert FastCarRacing.metadata["render_fps"] == gym.make(OFFICIAL).metadata["render_fps"]
+
+
 def test_pickles(env):
     env.reset(seed=0)
-    copy = pickle.loads(pickle.dumps(FastCarRacing(action_repeat=3, max_frames=30)))
-    assert (copy.action_repeat, copy.max_frames) == (3, 30)
-    assert np.array_equal(copy.reset(seed=0)[0], env.reset(seed=0)[0])
+    twin = pickle.loads(pickle.dumps(FastCarRacing(action_repeat=3, max_frames=30)))
+    assert (twin.action_repeat, twin.max_frames) == (3, 30)
+    assert np.array_equal(twin.reset(seed=0)[0], env.reset(seed=0)[0])
+
+
+def test_a_step_without_a_track_says_what_is_missing(env):
+    """Before `reset`; and in a copy, which Box2D's world does not come along to."""
+    nothing = np.zeros(3, np.float32)
+    with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
+        env.unwrapped.step(nothing)
+    env.reset(seed=0)
+    env.step(nothing)
+    for twin in (copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
+            twin.step(nothing)
+        assert np.array_equal(twin.reset(seed=1)[0], gym.make(OURS).reset(seed=1)[0])
+    env.step(nothing)  # the original drives on
+
+
+@pytest.mark.parametrize("name", ["CarRacing-v3", "OfficialCarRacing-v3", "DynaMaze-v0"])
+def test_a_fresh_interpreter_finds_the_names_by_their_module(name):
+    """A spawned worker (stable-baselines3's `SubprocVecEnv`) has not imported wmlib."""
+    code = f"import gymnasium; gymnasium.make('wmlib:wmlib/{name}').reset(seed=0)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The mazes: drawings, rules, changes; against Gymnasium's checker and scipy's shortest paths."""
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -191,10 +192,17 @@ def test_rendering() -> None:
     assert Maze().render() is None
 
 
-def test_it_can_be_pickled() -> None:
-    env = pickle.loads(pickle.dumps(Maze("S.G", "SG.", 3)))
+def test_a_copy_goes_on_where_the_original_stands() -> None:
+    env = Maze("S..G", "S.G.", 2)
     env.reset()
-    assert env.step(RIGHT)[:3] == (1, 0.0, False)
+    env.step(RIGHT)
+    for twin in (pickle.loads(pickle.dumps(env)), copy.deepcopy(env)):
+        assert (twin.steps, twin.step(RIGHT)[:3]) == (1, (2, 0.0, False))
+        assert str(twin.layout) == "S..G"
+        twin.reset()
+        twin.step(RIGHT)
+        assert str(twin.layout) == "S.G."  # its walls have changed after two steps
+    assert env.steps == 1
 
 
 def test_the_names_are_registered_without_importing_mazes() -> None:
@@ -227,7 +235,11 @@ def test_wrong_drawings_are_refused(drawing: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ((0, 3, [], (0, 0), [(0, 2)]), "rows must be at least 1, got 0"),
+        ((0, 3, [], (0, 0), [(0, 2)]), "rows must be an integer >= 1, got 0"),
+        ((2.5, 3, [], (0, 0), [(0, 2)]), "rows must be an integer >= 1, got 2.5"),
+        ((2, "3", [], (0, 0), [(0, 2)]), "columns must be an integer >= 1, got '3'"),
+        ((2, 3, 5, (0, 0), [(0, 2)]), r"walls must hold cells \(row, column\), got 5"),
+        ((2, 3, [], (0, 0), None), r"goals must hold cells \(row, column\), got None"),
         ((1, 3, [(0, 5)], (0, 0), [(0, 2)]), r"walls: \(0, 5\) is outside of 1 rows, 3 columns"),
         ((1, 3, [], (0, -1), [(0, 2)]), r"start: \(0, -1\) is outside"),
         ((1, 3, [], (0, 0), [7]), r"goals: a cell is \(row, column\), got 7"),
@@ -248,13 +260,20 @@ def test_wrong_calls_are_refused() -> None:
     for call, words in [
         (lambda: env.step(4), "action must be 0, 1, 2 or 3, got 4"),
         (lambda: env.step(None), "action must be"),
+        (lambda: env.step(1.0), "action must be 0, 1, 2 or 3, got 1.0"),
+        (lambda: env.step(np.array([0, 1])), "action must be 0, 1, 2 or 3, got array"),
+        (lambda: env.step(-1), "action must be 0, 1, 2 or 3, got -1"),
+        (lambda: Maze(5), "a layout is a Layout or a drawing, got 5"),
+        (lambda: Maze(GAP_LEFT, GAP_BOTH, 1.5), r"change_at must be an integer >= 0, got 1\.5"),
+        (lambda: Layout.parse(None), "a maze is drawn as text of S, G, # and ., got None"),
+        (lambda: Layout.parse(DYNA).scaled(2, 1.5), r"across must be an integer >= 1, got 1\.5"),
         (lambda: env.change("S.G"), r"must have \(6, 9\) rows and columns, got \(1, 3\)"),
         (lambda: Maze(DYNA, "S.G", 5), r"must have \(6, 9\) rows"),
         (lambda: Maze(GAP_LEFT, GAP_BOTH), "later needs change_at >= 0 and vice versa"),
         (lambda: Maze(GAP_LEFT, change_at=3), "later needs change_at"),
-        (lambda: Maze(GAP_LEFT, GAP_BOTH, -1), "change_at=-1"),
+        (lambda: Maze(GAP_LEFT, GAP_BOTH, -1), "change_at must be an integer >= 0, got -1"),
         (lambda: Maze(render_mode="human"), "render_mode must be None or 'ansi', got 'human'"),
-        (lambda: Layout.parse(DYNA).scaled(0, 1), "factors must be at least 1, got 0 and 1"),
+        (lambda: Layout.parse(DYNA).scaled(0, 1), "down must be an integer >= 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

@@ -1,12 +1,14 @@
 """The official CarRacing-v3 through V's eyes."""
 
+import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 import wmlib  # noqa: F401  registers the environments
-from wmlib.envs.official import area_matrix, crop_and_resize
+from wmlib.envs.official import OfficialCarRacing, area_matrix, crop_and_resize
 
 
 @pytest.mark.parametrize(("source", "target"), [(96, 64), (84, 64), (8, 4), (7, 7)])
@@ -69,6 +71,31 @@ def test_it_stops_with_the_official_limit_of_1000_frames(monkeypatch: pytest.Mon
     ours.close()
 
 
-def test_it_refuses_to_repeat_nothing() -> None:
-    with pytest.raises(ValueError, match="action_repeat must be at least 1, got 0"):
-        gym.make("wmlib/OfficialCarRacing-v3", action_repeat=0)
+@pytest.mark.parametrize("wrong", [0, 2.5, True])
+def test_it_refuses_to_repeat_nothing(wrong: float) -> None:
+    with pytest.raises(ValueError, match=f"action_repeat must be an integer >= 1, got {wrong!r}"):
+        gym.make("wmlib/OfficialCarRacing-v3", action_repeat=wrong)
+
+
+def test_it_can_be_filmed_at_the_speed_of_the_car() -> None:
+    official = gym.make("CarRacing-v3", render_mode="rgb_array")
+    ours = gym.make("wmlib/OfficialCarRacing-v3", action_repeat=4, render_mode="rgb_array")
+    assert ours.render_mode == "rgb_array"
+    assert 4 * ours.metadata["render_fps"] == official.metadata["render_fps"]
+    for env, times in ((official, 4), (ours, 1)):
+        env.reset(seed=0)
+        for _ in range(times):
+            env.step(np.float32([0.0, 1.0, 0.0]))
+    assert np.array_equal(official.render(), ours.render())
+    with pytest.raises(ValueError, match=r"render_mode must be None or one of .*, got 'x-ray'"):
+        OfficialCarRacing(render_mode="x-ray")
+
+
+def test_a_step_without_a_track_says_what_is_missing() -> None:
+    ours, nothing = gym.make("wmlib/OfficialCarRacing-v3"), np.zeros(3, np.float32)
+    with pytest.raises(gym.error.ResetNeeded, match=r"before calling env\.reset"):
+        ours.step(nothing)
+    ours.reset(seed=0)
+    with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
+        copy.deepcopy(ours).step(nothing)
+    ours.step(nothing)

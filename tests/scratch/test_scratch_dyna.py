@@ -210,3 +210,23 @@ def test_bad_input_is_named(episodes: int, k: float, name: str) -> None:
     ):
         with pytest.raises(ValueError, match=f"^{name} must be an integer >= "):
             train()
+
+
+@pytest.mark.parametrize("what", ["observation", "reward"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "x"])
+def test_what_is_not_finite_is_named_by_its_step(what: str, value: object) -> None:
+    """`Scripted` has seen 7 real steps by its own account."""
+
+    class Broken(Scripted):
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            return (value, reward, *rest) if what == "observation" else (observation, value, *rest)
+
+    for train in (
+        lambda s: dyna_train(s, s, s, s, episodes=1),
+        lambda s: replay_train(s, s, s, episodes=1),
+    ):
+        s = Broken(True)
+        with pytest.raises(ValueError, match=f"^step 8: the environment's {what} must be finite"):
+            train(s)
+        assert not any(entry[0] in ("add", "update", "learn") for entry in s.log)

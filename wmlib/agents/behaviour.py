@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from wmlib.checks import check_number, check_positive, check_seed, check_whole
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.dream import Imagined, Starts, check_dream, check_price, most_paid, paid
-from wmlib.memory import MDNRNN, MemoryConfig, State, check_temperature, sample
+from wmlib.memory import MDNRNN, MemoryConfig, State, sample
 from wmlib.training import History, NotFiniteError, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
 
@@ -59,15 +60,13 @@ class BehaviourConfig:
 
     def __post_init__(self) -> None:
         for name in ("updates", "starts", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        check_temperature(self.temperature)
+            check_whole(name, getattr(self, name), 1)
         for name in ("noise", "price"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number, at least 0, got {getattr(self, name)}")
-        for name in ("outlier", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+            check_number(name, getattr(self, name), 0)
+        if self.outlier != math.inf:
+            check_positive("outlier", self.outlier)
+        check_positive("temperature", self.temperature)
+        check_positive("learning_rate", self.learning_rate)
         most_paid(MemoryConfig(), self.pace)
 
 
@@ -173,8 +172,7 @@ def train_behaviour(
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
     cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+    check_seed(seed)
     if cfg.value.features != memory.config.latent + memory.config.hidden:
         raise ValueError(
             f"the value reads {cfg.value.features} features, M has "

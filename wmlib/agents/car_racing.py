@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -30,8 +29,17 @@ from wmlib.agents.run_log import Log, Row
 from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
+from wmlib.checks import LARGEST_SEED, check_number, check_positive, check_seed, check_whole
 from wmlib.controller import ControllerConfig, LinearController
-from wmlib.data import ExplorationConfig, Policy, Replay, SmoothRandomPolicy, collect
+from wmlib.data import (
+    ExplorationConfig,
+    Policy,
+    Replay,
+    SmoothRandomPolicy,
+    check_exploration,
+    check_jobs,
+    collect,
+)
 from wmlib.dream import Dream, Starts, followed, warm_up
 from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
 from wmlib.storage import write_atomically
@@ -40,6 +48,7 @@ from wmlib.vision import VAE, VisionConfig, train_vision
 
 ENV_ID = "wmlib/CarRacing-v3"
 TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
+CYCLES = 89  # from 900,000 on lie the tracks of verdicts
 
 
 @dataclass(frozen=True)
@@ -100,18 +109,21 @@ class Recipe:
     random one is: few at first, most of them in the end (ours)"""
 
     def __post_init__(self) -> None:
+        check_whole("warm", self.warm, 0)
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
         counts = (
-            "episodes", "patience", "action_repeat", "vision_steps", "memory_steps",
-            "cycle_episodes", "cycle_patience", "cycle_memory_steps",
+            "patience", "action_repeat", "vision_steps", "memory_steps", "cycle_patience",
+            "cycle_memory_steps",
         )  # fmt: skip
-        least = {
-            **dict.fromkeys(counts, 1), "warm": 0, "cycles": 0, "grass": 0,
-            "max_steps": shortest,
-        }
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in counts:
+            check_whole(name, getattr(self, name), 1)
+        for name in ("episodes", "cycle_episodes"):  # more of them: tracks of the next cycle
+            check_whole(name, getattr(self, name), 1, EPISODES)
+        check_whole("max_steps", self.max_steps, shortest)
+        check_whole("cycles", self.cycles, 0, CYCLES)
+        check_exploration(self.exploration, 3)
+        for name in ("grass", "cycle_noise"):
+            check_number(name, getattr(self, name), 0)
         choices = {
             "optimiser": ("gradient", "evolution"), "cycle_driver": ("own", "random"),
             "memory_learns": ("all", "heads", "nothing"),
@@ -122,10 +134,7 @@ class Recipe:
         dreams = self.behaviour if self.optimiser == "gradient" else self.dream
         if dreams.price and not self.grass:
             raise ValueError(f"a price of {dreams.price} needs an M that foresees grass: grass > 0")
-        if not 0 < self.driven < math.inf:
-            raise ValueError(f"driven must be a positive number, got {self.driven}")
-        if self.cycle_noise < 0:
-            raise ValueError(f"cycle_noise must be at least 0, got {self.cycle_noise}")
+        check_positive("driven", self.driven)
 
 
 RECIPES = {
@@ -145,7 +154,7 @@ alone, as in `artifacts/car-racing-random`; tiny: a minute's run, to see that al
 
 
 def train_car_racing(
-    folder: Path,
+    folder: str | Path,
     *,
     seed: int,
     recipe: Recipe | None = None,
@@ -157,21 +166,21 @@ def train_car_racing(
 
     Args:
         folder: of the run.
-        seed: of everything; tracks have the seeds 1,000,000 seed + i.
+        seed: of everything, at most 9,223,372,036,853; tracks have the seeds 1,000,000 seed + i.
         recipe: of the run.
         resume: go on with the run that `folder` holds.
         n_jobs: workers for collecting, as for `wmlib.data.collect`.
         progress: show bars, and a line for each cycle.
 
     Raises:
-        ValueError: the seed is negative; the folder holds a run and `resume` is not given, or it
-            holds another run.
+        ValueError: the seed is out of range; the folder holds a run and `resume` is not given, or
+            it holds another run.
         OSError: a file cannot be written; what was finished is kept.
         NotFiniteError: a loss or a dreamed return is not finite.
     """
-    recipe = recipe or Recipe()
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+    recipe, folder = recipe or Recipe(), Path(folder)
+    check_seed(seed, LARGEST_SEED // TRACKS - 1)
+    check_jobs(n_jobs)
     claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
     if not (folder / "controller.safetensors").exists():
         _Run(folder, seed, recipe, n_jobs, progress).train()
@@ -418,7 +427,7 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
     """
     path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
     if path.exists():
-        if path.read_text() != text:
+        if path.read_text(encoding="utf-8") != text:
             raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
         if not resume:
             raise ValueError(f"{folder} holds this run already; go on with it by --resume")

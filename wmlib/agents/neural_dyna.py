@@ -33,6 +33,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from wmlib.scratch.checks import at_least, positive, within
 from wmlib.training import NotFiniteError, seeded
 
 Floats = NDArray[np.float32]
@@ -74,11 +75,12 @@ class TransitionBuffer:
     """
 
     def __init__(self, scale: ArrayLike, *, batch: int = 64, seed: int = 0) -> None:
-        self.scale = np.array(scale, np.float32)  # (D,)
-        if self.scale.ndim != 1 or not self.scale.size or not (self.scale > 0).all():
+        self.scale = _floats("scale", scale).copy()  # (D,)
+        fits = (self.scale > 0) & (self.scale < math.inf)
+        if self.scale.ndim != 1 or not self.scale.size or not fits.all():
             raise ValueError(f"scale must be D numbers above 0, got {scale!r}")
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
+        at_least("batch", batch, 1)
+        at_least("seed", seed, 0)
         self.batch = batch
         self._rng = np.random.default_rng([seed, 0])
         self._rows = np.empty((1024, 2 * self.size + 2), np.float32)  # s, a, r, s'
@@ -95,7 +97,8 @@ class TransitionBuffer:
         """Remember a real transition; `next_state` is None if it ended the episode for good.
 
         Raises:
-            ValueError: a state is not D numbers, or a number is not finite.
+            ValueError: a state is not D numbers, the action no integer >= 0, or a number is not
+                finite (the message says how many transitions came before).
         """
         if self._count == len(self._rows):  # full: make as much room again
             self._rows = np.concatenate([self._rows, self._rows])
@@ -132,19 +135,30 @@ class TransitionBuffer:
         self, state: ArrayLike, action: ArrayLike, reward: ArrayLike, next_state: ArrayLike | None
     ) -> Floats:
         """A single transition as a row (2 D + 2,)."""
-        before = np.asarray(state, np.float32)  # (D,)
-        after = before if next_state is None else np.asarray(next_state, np.float32)  # (D,)
+        before = _floats("a state", state)  # (D,)
+        after = before if next_state is None else _floats("a state", next_state)  # (D,)
+        number = at_least("action", action, 0)  # type: ignore[arg-type]  # refuses the others
+        paid = _floats("a reward", reward)
+        if paid.size != 1:
+            raise ValueError(f"a reward is one number, got {reward!r}")
         if before.shape != (self.size,) or after.shape != (self.size,):
             raise ValueError(f"a state is {self.size} numbers, got {before.shape}, {after.shape}")
-        row = np.concatenate([before, np.array([action, reward], np.float32), after])
+        row = np.concatenate([before, [np.float32(number)], paid.reshape(1), after])
         if not np.isfinite(row).all():
-            raise ValueError(f"a transition must be finite, got {row.tolist()}")
+            raise ValueError(
+                f"a transition must be finite, got {row.tolist()} after {self._count} others"
+            )
         if next_state is None:
             row[-self.size :] = np.nan
         return row
 
     def inputs(self, states: ArrayLike | None) -> Tensor:
-        """What networks read of states (B, D): (B, D), divided by the scale."""
+        """What networks read of states (B, D): (B, D), divided by the scale.
+
+        Raises:
+            ValueError: the states are something else.
+        """
+        check_states(states, self.size)
         return torch.from_numpy(np.asarray(states, np.float32) / self.scale)
 
     def __len__(self) -> int:
@@ -170,8 +184,7 @@ class NeuralModelConfig:
 
     def __post_init__(self) -> None:
         _check(self, "members", "units", "batch")
-        if not 0 < self.end_weight < math.inf:
-            raise ValueError(f"end_weight must be a positive number, got {self.end_weight}")
+        positive("end_weight", self.end_weight)
 
 
 class NeuralModel:
@@ -189,7 +202,7 @@ class NeuralModel:
         seed: of the first weights and all draws.
 
     Raises:
-        ValueError: there is no action.
+        ValueError: there is no action, or another argument is not as it must be.
     """
 
     def __init__(
@@ -200,8 +213,7 @@ class NeuralModel:
         *,
         seed: int = 0,
     ) -> None:
-        if actions < 1:
-            raise ValueError(f"actions must be at least 1, got {actions}")
+        check_parts(actions, buffer, config, NeuralModelConfig, seed)
         self.config = config = config or NeuralModelConfig()
         self.actions, self.buffer = actions, buffer
         self.network = seeded(
@@ -227,8 +239,10 @@ class NeuralModel:
         """One update, from a real transition and others replayed from the buffer.
 
         Raises:
+            ValueError: the transition is none, see `TransitionBuffer.add`.
             NotFiniteError: the loss is not finite.
         """
+        check_actions(action, self.actions)
         members, size = self.config.members, self.buffer.size
         some = self.buffer.with_replayed(
             members * self.config.batch, state, action, reward, next_state
@@ -261,7 +275,12 @@ class NeuralModel:
             next states (B, D), a row of NaN where the episode would end (drawn with the probability
             that the member gives it, less the weight of ends), and rewards (B,); for one state (D,)
             and ().
+
+        Raises:
+            ValueError: the states or actions are something else.
         """
+        check_states(states, self.buffer.size)
+        check_actions(actions, self.actions, len(np.atleast_2d(states)))
         given = np.atleast_2d(np.asarray(states, np.float32))  # (B, D)
         rows, size = len(given), self.buffer.size
         inputs = self._inputs(given, np.atleast_1d(actions))
@@ -325,13 +344,10 @@ class NeuralPolicyConfig:
 
     def __post_init__(self) -> None:
         _check(self, "units", "batch", "exploration_steps")
-        if not 0 <= self.discount < 1:
-            raise ValueError(f"discount must be in [0, 1), got {self.discount}")
-        if not 0 < self.target_rate <= 1:
-            raise ValueError(f"target_rate must be in (0, 1], got {self.target_rate}")
+        within("discount", self.discount, "[0, 1)")
+        within("target_rate", self.target_rate, "(0, 1]")
         for name in ("first_exploration", "last_exploration"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+            within(name, getattr(self, name), "[0, 1]")
 
 
 class NeuralPolicy:
@@ -344,7 +360,7 @@ class NeuralPolicy:
         seed: of the first weights and all draws.
 
     Raises:
-        ValueError: there is no action.
+        ValueError: there is no action, or another argument is not as it must be.
     """
 
     def __init__(
@@ -355,8 +371,7 @@ class NeuralPolicy:
         *,
         seed: int = 0,
     ) -> None:
-        if actions < 1:
-            raise ValueError(f"actions must be at least 1, got {actions}")
+        check_parts(actions, buffer, config, NeuralPolicyConfig, seed)
         self.config = c = config or NeuralPolicyConfig()
         self.actions, self.buffer = actions, buffer
         self.network = seeded(
@@ -417,14 +432,22 @@ class NeuralPolicy:
             next_states: (B, D), NaN where nothing follows; or one (D,), or None.
 
         Raises:
+            ValueError: they are not transitions, or not as many of each.
             NotFiniteError: the loss is not finite.
         """
+        check_states(states, self.buffer.size)
+        check_actions(actions, self.actions, len(np.atleast_2d(states)))
         some = (states, actions, rewards, next_states)
         if np.ndim(states) == 1:
             some = self.buffer.with_replayed(self.config.batch, *some)
         before, after = self.buffer.inputs(some[0]), self.buffer.inputs(some[3])  # (B, D) each
         taken = torch.from_numpy(np.asarray(some[1], np.int64))[:, None]  # (B, 1)
-        paid = torch.from_numpy(np.asarray(some[2], np.float32))[:, None]  # (B, 1)
+        paid = torch.from_numpy(_floats("rewards", some[2]))[:, None]  # (B, 1)
+        if not len(before) == len(paid) == len(after):
+            raise ValueError(
+                f"{len(before)} states need as many rewards and next states, got {len(paid)} "
+                f"and {len(after)}"
+            )
         with torch.no_grad():
             goes_on = ~after[:, :1].isnan()  # (B, 1)
             after = after.nan_to_num(0.0)
@@ -453,7 +476,46 @@ def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, what: str) -> Tenso
 
 def _check(config: NeuralModelConfig | NeuralPolicyConfig, *counts: str) -> None:
     for name in counts:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(config, name)}")
-    if not 0 < config.learning_rate < math.inf:
-        raise ValueError(f"learning_rate must be a positive number, got {config.learning_rate}")
+        at_least(name, getattr(config, name), 1)
+    positive("learning_rate", config.learning_rate)
+
+
+def _floats(name: str, value: ArrayLike | None) -> Floats:
+    """`value` as float32 numbers.
+
+    Raises:
+        ValueError: it does not hold numbers.
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError:  # lists of unequal lengths
+        found = np.empty((), object)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be numbers, got {value!r:.80}")
+    return found.astype(np.float32, copy=False)
+
+
+def check_states(states: ArrayLike | None, size: int) -> None:
+    """Raises ValueError: they are not states (B, D) or one (D,)."""
+    found = _floats("states", states)
+    if found.ndim not in (1, 2) or found.shape[-1] != size:
+        raise ValueError(f"states must be numbers (B, {size}), got the shape {found.shape}")
+
+
+def check_actions(actions: ArrayLike, count: int, rows: int | None = None) -> None:
+    """Raises ValueError: they are not integers in 0..A-1, one for each of so many states."""
+    found = np.asarray(actions)
+    if found.dtype.kind not in "biu" or found.min(initial=0) < 0 or found.max(initial=0) >= count:
+        raise ValueError(f"actions must be integers in 0..{count - 1}, got {actions!r:.80}")
+    if rows is not None and found.size != rows:
+        raise ValueError(f"{rows} states need as many actions, got {found.size}")
+
+
+def check_parts(actions: int, buffer: object, config: object, kind: type, seed: int) -> None:
+    """Raises ValueError: what a model or a policy is made of is not as it must be."""
+    at_least("actions", actions, 1)
+    if not isinstance(buffer, TransitionBuffer):
+        raise ValueError(f"buffer must be a TransitionBuffer, got {buffer!r}")
+    if config is not None and not isinstance(config, kind):
+        raise ValueError(f"config must be a {kind.__name__} or None, got {config!r}")
+    at_least("seed", seed, 0)

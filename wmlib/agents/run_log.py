@@ -26,7 +26,7 @@ class Log:
         self.path = path
         self.rows: list[Row] = []
         if path.exists():
-            with path.open(newline="") as file:
+            with path.open(newline="", encoding="utf-8") as file:
                 self.rows = [
                     {name: _number(text) for name, text in row.items() if text}
                     for row in csv.DictReader(file)

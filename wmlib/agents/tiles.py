@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from wmlib.checks import check_whole
 from wmlib.data import Replay
 from wmlib.envs.official import SIDE
 from wmlib.memory import Codes, MemoryConfig
@@ -19,8 +20,11 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     Raises:
         ValueError: no reward is positive, or `action_repeat` is less than 1.
     """
-    if action_repeat < 1:
-        raise ValueError(f"action_repeat must be at least 1, got {action_repeat}")
+    check_whole("action_repeat", action_repeat, 1)
+    if not isinstance(rewards, np.ndarray) or rewards.dtype.kind not in "iuf":
+        raise TypeError(f"rewards must be an array of numbers, got {rewards!r}")
+    if not np.isfinite(rewards).all():
+        raise ValueError("rewards must be finite, got a NaN or an infinity")
     offset = -0.1 * action_repeat
     positive = rewards[rewards > 0]
     if not len(positive):
@@ -28,6 +32,31 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     return MemoryConfig(
         reward="poisson", reward_scale=float(np.median(positive)) - offset, reward_offset=offset
     )
+
+
+def memory_for(codes: Codes, action_repeat: int) -> MemoryConfig:
+    """M's configuration for any episodes: CarRacing's if its rewards are in them.
+
+    That is so where the most frequent reward is that of a decision without a tile, -0.1 a frame,
+    and some are positive. Anything else gets the head for any reward, in units of their spread.
+
+    Raises:
+        ValueError: `action_repeat` is less than 1.
+    """
+    check_whole("action_repeat", action_repeat, 1)
+    rewards = np.delete(codes.rewards, codes.first + codes.lengths)  # (decisions,)
+    values, counts = np.unique(rewards.round(3), return_counts=True)
+    usual = values[counts.argmax()]
+    if np.isclose(usual, -0.1 * action_repeat, atol=2e-3) and values[-1] > 0:
+        config = tile_rewards(rewards, action_repeat)
+    else:
+        mean, spread = float(rewards.mean()), float(rewards.std())
+        same = spread < 1e-5 * max(1.0, abs(mean))  # but for their rounding
+        config = MemoryConfig(
+            reward="normal", reward_offset=mean, reward_scale=1.0 if same else spread
+        )
+    latent, actions = codes.mean.shape[1], codes.actions.shape[1]
+    return dataclasses.replace(config, latent=latent, actions=actions)
 
 
 def without_laps(codes: Codes) -> Codes:
@@ -57,6 +86,8 @@ def grass(observations: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: they have another shape or type.
     """
+    if not isinstance(observations, np.ndarray):
+        raise TypeError(f"pictures must be an array, got {type(observations).__name__}")
     if observations.shape[1:] != (SIDE, SIDE, 3) or observations.dtype != np.uint8:
         raise ValueError(
             f"pictures must be (N, {SIDE}, {SIDE}, 3) of uint8, got {observations.shape} of "
@@ -70,6 +101,7 @@ def grass(observations: np.ndarray) -> np.ndarray:
 
 def real_steps(replay: Replay, action_repeat: int) -> int:
     """Frames of the real environment behind a replay, repeated actions counted."""
+    check_whole("action_repeat", action_repeat, 1)
     return int(
         sum(
             np.sum(e.extras["frames"]) if "frames" in e.extras else len(e) * action_repeat

@@ -8,7 +8,6 @@ dreams themselves, says of the state in which they stop.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ import torch
 from tqdm.auto import tqdm
 
 from wmlib.acting import WorldModelPolicy
+from wmlib.checks import check_number, check_positive, check_seed, check_share, check_whole
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import run_episode
 from wmlib.dream import Dream, Starts, check_dream, most_paid, warm_up
 from wmlib.evolution import CMAES, CMAESConfig
-from wmlib.memory import MDNRNN, Codes, MemoryConfig, check_temperature
+from wmlib.memory import MDNRNN, Codes, MemoryConfig
 from wmlib.storage import digest, open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
@@ -61,18 +61,14 @@ class DreamTrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("generations", "starts", "horizon", "value_updates", "value_starts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.population < 2:
-            raise ValueError(f"population must be at least 2, got {self.population}")
-        check_temperature(self.temperature)
+            check_whole(name, getattr(self, name), 1)
+        check_whole("population", self.population, 2)
+        check_positive("temperature", self.temperature)
         most_paid(MemoryConfig(), self.pace)
-        if not 0 <= self.price < math.inf:
-            raise ValueError(f"price must be a number, at least 0, got {self.price}")
-        if not 0 < self.sigma < math.inf:
-            raise ValueError(f"sigma must be a positive number, got {self.sigma}")
-        if not 0 < self.discount <= 1:
-            raise ValueError(f"discount must be in (0, 1], got {self.discount}")
+        check_number("price", self.price, 0)
+        check_positive("sigma", self.sigma)
+        check_positive("discount", self.discount)
+        check_share("discount", self.discount)
 
 
 @dataclass(frozen=True)
@@ -152,9 +148,8 @@ def train_in_dream(
         NotFiniteError: a dreamed return is not finite.
     """
     config, shape = config or DreamTrainingConfig(), controller or ControllerConfig()
-    for name, number, least in (("every", every, 1), ("seed", seed, 0)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
+    check_whole("every", every, 1)
+    check_seed(seed)
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
     features = memory.config.latent + memory.config.hidden
     dream = Dream(memory, config.temperature, config.pace, config.price)

@@ -67,6 +67,7 @@ function build(root, model) {
   const { canvas, paint } = screen(decoder.side, "What V paints of M's dream");
   const veil = make("div", { class: "wm-veil", "aria-hidden": "true" }, make("span", {}, "▶"));
   const total = make("span", { class: "wm-total" });
+  const atWheel = make("p", { class: "wm-at-wheel", "aria-hidden": "true" }); // status says it, too
   const status = make("p", { class: "wm-status", role: "status" });
   const line = trace();
   const time = fact("Time in the dream");
@@ -90,7 +91,7 @@ function build(root, model) {
   const panel = latentPanel(header.memory.latent, (i, value) => {
     dream.z[i] = before[i] = value;
     if (!clock.running) show(dream.z, false);
-  });
+  }, arrays["latents.order"].values);
   const heat = slider("Temperature", {
     min: 0.1, max: 2, step: 0.05, value: temperature,
     say: (value) => number(value, 2),
@@ -108,13 +109,14 @@ function build(root, model) {
   const latents = make("details", { class: "wm-more" },
     make("summary", {}, `The ${header.memory.latent} numbers of z`),
     make("p", { class: "wm-note" },
-      "Move one: V paints what it holds, and the dream goes on from there."),
+      "Move one: V paints what it holds, and the dream goes on from there. The number that moves "
+      + "the picture most comes first."),
     panel.element);
 
   root.append(
     make("div", { class: "wm-board" },
       make("div", {},
-        make("div", { class: "wm-screen", onclick: lookAt }, canvas, veil,
+        make("div", { class: "wm-screen", onclick: lookAt }, canvas, veil, atWheel,
           make("p", { class: "wm-score" }, make("span", {}, "Imagined return"), total)),
         make("div", { class: "wm-row" }, run, step, ...(driver ? [auto] : [])),
         make("div", { class: "wm-pedals", role: "group", "aria-label": "Wheel and pedals" }, ...pedals),
@@ -139,12 +141,20 @@ function build(root, model) {
     return auto.getAttribute("aria-pressed") === "true";
   }
 
+  // Who drives, and how that is changed.
+  function atTheWheel() {
+    if (byC()) return "C drives. A driving key or a pedal takes the wheel.";
+    return driver ? "You drive. The button “C drives” gives the wheel back." : "You drive.";
+  }
+
   // Give the wheel to C, or to the reader.
   function hand(toC, speak = true) {
     auto.setAttribute("aria-pressed", String(toC));
+    atWheel.textContent = toC ? "C drives" : "You drive";
+    root.dataset.driver = toC ? "C" : "reader";
     if (action) wheel.action.set(action);
     if (!speak) return;
-    say(toC ? "C drives. A driving key or a pedal takes the wheel." : "You drive.");
+    say(atTheWheel());
     model.set("driver", toC ? "C" : "reader");
     model.save_changes();
   }
@@ -185,7 +195,7 @@ function build(root, model) {
     if (ended) reset(startNow, seedNow);
     run.textContent = "Pause";
     root.dataset.running = "true";
-    say(byC() ? "C drives. A driving key or a pedal takes the wheel." : "You drive.");
+    say(atTheWheel());
     clock.start();
   }
 

@@ -16,6 +16,7 @@ import traitlets
 from wmlib.agents.world_models import Agent
 from wmlib.controller import LinearController
 from wmlib.demos.assets import script, style
+from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models
 from wmlib.dream import Starts
 from wmlib.memory import MDNRNN
@@ -52,6 +53,7 @@ class DriveTheDream(anywidget.AnyWidget):
     _css = style("page.css", "drive.css")
 
     weights = traitlets.Bytes().tag(sync=True)
+    still = traitlets.Unicode().tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     seconds_per_decision = traitlets.Float(0.06).tag(sync=True)
     driver = traitlets.Unicode("reader").tag(sync=True)
@@ -89,6 +91,11 @@ class DriveTheDream(anywidget.AnyWidget):
             raise ValueError(f"seconds_per_decision must be above 0, got {seconds_per_decision}")
         super().__init__(
             weights=pack_models(vision, memory, controller, starts, config),
+            still=still(
+                pictures(vision.decode(starts.z[:1].cpu().numpy()), "What V paints of that moment"),
+                "Drive the dream: you steer a car through a road that V and M imagine, from this "
+                "moment on.",
+            ),
             driver=first,
             temperature=temperature,
             seed=seed,

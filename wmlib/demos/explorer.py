@@ -29,6 +29,7 @@ from wmlib.data import Episode
 from wmlib.demos.assets import script, style
 from wmlib.demos.drive import COLDEST, HOTTEST, check_number, parts
 from wmlib.demos.quality import Baselines, Forecasts, better_until, follow, squared_errors
+from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.dream import Starts, followed, warm_up
 from wmlib.memory import MDNRNN, Codes, check_codes
@@ -59,7 +60,8 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             has no more after the warm-up. A moment is followed by as many.
         horizon: at first, in decisions; None for 30, or for the longest.
         temperature: at first.
-        start: at first, the row of a moment.
+        start: at first, the row of a moment; None for the one after which the picture changes most
+            up to the horizon, on a road a bend.
         dreams: at first.
         seed: at first, in [0, 2**29); dream d has the noise of `RandomState(8 * seed + d)`.
         seconds_per_decision: > 0; three frames of CarRacing are 0.06 s.
@@ -74,6 +76,7 @@ class DreamQualityExplorer(anywidget.AnyWidget):
     _esm = script("engine.js", "page.js", "chart.js", "episode.js", "quality.js", "explorer.js")
     _css = style("page.css", "explorer.css")
 
+    still = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)
     """V's decoder, M, and of the episodes all but the frames."""
     frames = traitlets.Unicode().tag(sync=True)
@@ -95,7 +98,7 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         longest: int = MOST_DECISIONS,
         horizon: int | None = None,
         temperature: float = 1.0,
-        start: int = 0,
+        start: int | None = None,
         dreams: int = 4,
         seed: int = 0,
         seconds_per_decision: float = 0.06,
@@ -122,8 +125,12 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         self._rewards, self._most = codes.rewards[kept], most
         self._baselines = self._without_dreaming(codes.mean[kept])
         self._latest: tuple[Any, Forecasts] | None = None
+        horizon = min(30, most) if horizon is None else horizon
+        self._check("horizon", horizon)
+        if start is None:
+            start = int(self._baselines.repeat[:, :horizon].mean(1).argmax())
         settings = {
-            "horizon": min(30, most) if horizon is None else horizon,
+            "horizon": horizon,
             "temperature": temperature,
             "start": start,
             "dreams": dreams,
@@ -145,6 +152,11 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         super().__init__(
             weights=pack_models(vision, memory, starts=begin, config=config, others=others),
             frames=_sheet(frames),
+            still=still(
+                pictures(self._pictures(start, horizon), "Three pictures of a road", 160),
+                "Dream quality explorer: the last frame that M saw, what was really seen "
+                f"{horizon} decisions later, and what V paints of a dream of it.",
+            ),
             seconds_per_decision=seconds_per_decision,
             **settings,
         )
@@ -198,6 +210,15 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             errors = np.stack([self._errors(each, frames) for each in codes])  # (D, T)
             self._latest = key, Forecasts(rewards.numpy(), errors)
         return self._latest[1]
+
+    def _pictures(self, start: int, horizon: int) -> np.ndarray:
+        """The last frame seen, the real one at the horizon, and a dreamed one, (3, H, W, C)."""
+        now = self._first[start]
+        actions = torch.from_numpy(self._actions[now : now + horizon])
+        begin = self._starts.take(slice(start, start + 1))
+        codes, _ = follow(self._memory, begin, actions, 1.0, [np.random.RandomState(0)])
+        dreamed = self._vision.decode(codes[0][-1:].numpy())  # (1, H, W, C)
+        return np.concatenate([self._frames[[now, now + horizon]], dreamed])
 
     @torch.no_grad()
     def _errors(self, codes: Tensor, frames: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ function build(root, model) {
     z[i] = value;
     paint(decoder.decode(z));
     keep();
-  });
+  }, arrays["latents.order"].values);
   const set = (code, text) => {
     z.set(code);
     panel.show(z);
@@ -42,7 +42,10 @@ function build(root, model) {
         make("div", { class: "wm-screen" }, canvas),
         make("div", { class: "wm-row" }, ...(examples ? [next] : []), zero),
         status),
-      make("div", {}, panel.element)));
+      make("div", {},
+        make("p", { class: "wm-note" },
+          "Sorted: the number that moves the picture most, from −2 to 2, comes first."),
+        panel.element)));
   set(z, "");
 
   const fromPython = () => {

@@ -12,6 +12,7 @@ import numpy as np
 import traitlets
 
 from wmlib.demos.assets import script, style
+from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, pack_models
 from wmlib.vision import VAE
 
@@ -19,7 +20,7 @@ MOST_CODES = 64
 
 
 class LatentSliders(anywidget.AnyWidget):
-    """V's decoder with one slider for each number of z.
+    """V's decoder with one slider for each number of z, the one that moves the picture most first.
 
     `code` is the list of numbers as the reader left them; it may be set from Python.
 
@@ -39,6 +40,7 @@ class LatentSliders(anywidget.AnyWidget):
     _css = style("page.css")
 
     weights = traitlets.Bytes().tag(sync=True)
+    still = traitlets.Unicode().tag(sync=True)
     code = traitlets.List(traitlets.Float()).tag(sync=True)
 
     def __init__(
@@ -51,8 +53,16 @@ class LatentSliders(anywidget.AnyWidget):
         if given.ndim != 2 or given.shape[1] != latent or len(given) > MOST_CODES:
             raise ValueError(f"codes must be (N <= {MOST_CODES}, {latent}), got {given.shape}")
         first = given[0] if len(given) else np.zeros(latent)
+        weights = pack_models(vision, others={"codes": given}, config=config)
+        shown = vision.decode(first[None])  # (1, 64, 64, 3)
         super().__init__(
-            weights=pack_models(vision, others={"codes": given}, config=config), code=first.tolist()
+            weights=weights,
+            code=first.tolist(),
+            still=still(
+                pictures(shown, "What V paints of a code"),
+                f"The numbers of z: one slider for each of the {latent}, and the picture that V "
+                "paints of them.",
+            ),
         )
 
     @traitlets.validate("code")

@@ -134,9 +134,9 @@ export class Clock {
 }
 
 // One slider for each number of a code: {element, show, hold}. `onchange(i, value)` when the reader
-// moves one. `show(z)` moves all but the one that the reader holds, and `hold(z)` writes that one
+// moves one; they stand in that order. `show(z)` moves all but the one that the reader holds, and `hold(z)` writes that one
 // back into a code.
-export function latentPanel(latent, onchange) {
+export function latentPanel(latent, onchange, order = Array.from({ length: latent }, (_, i) => i)) {
   let held = null;
   const sliders = Array.from({ length: latent }, (_, i) => {
     const made = slider(make("span", {}, "z", make("sub", {}, String(i))), {
@@ -153,7 +153,7 @@ export function latentPanel(latent, onchange) {
     }
     return made;
   });
-  const element = make("div", { class: "wm-latents" }, ...sliders.map((made) => made.element));
+  const element = make("div", { class: "wm-latents" }, ...Array.from(order, (i) => sliders[i].element));
   return {
     element,
     show: (z) => sliders.forEach((made, i) => i === held || made.set(z[i])),

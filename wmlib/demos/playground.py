@@ -18,6 +18,7 @@ import traitlets
 from numpy.typing import NDArray
 
 from wmlib.demos.assets import script, style
+from wmlib.demos.still import still
 from wmlib.dyna import DynaConfig
 from wmlib.envs.maze import ACTIONS, DYNA, Layout
 
@@ -54,6 +55,7 @@ class Playground(anywidget.AnyWidget):
     )  # fmt: skip
     _css = style("page.css", "playground.css")
 
+    still = traitlets.Unicode().tag(sync=True)
     maze = traitlets.Unicode().tag(sync=True)
     """The real world as a drawing. A reader, or you, may leave no path in it."""
     seed = traitlets.Int(0).tag(sync=True)
@@ -97,6 +99,11 @@ class Playground(anywidget.AnyWidget):
         nothing = np.zeros((world.rows * world.columns, len(ACTIONS)), np.int64)  # (S, A)
         super().__init__(
             maze=str(world),
+            still=still(
+                _drawn(world),
+                "World Model Playground: an agent learns its way from S to G in this maze, beside "
+                "what it believes of the maze.",
+            ),
             seed=int(seed),
             updates=int(updates),
             bonus=float(bonus),
@@ -175,6 +182,27 @@ class Playground(anywidget.AnyWidget):
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
         return value
+
+
+def _drawn(world: Layout) -> str:
+    """The maze as a picture (SVG)."""
+    side = 30
+    shapes = []
+    for row, column in np.ndindex(world.rows, world.columns):
+        fill = "#444c56" if (row, column) in world.walls else "#f1f4f8"
+        shapes.append(
+            f'<rect x="{column * side}" y="{row * side}" width="{side}" height="{side}" '
+            f'fill="{fill}" stroke="#c3cad3"/>'
+        )
+    for letter, cells in (("S", {world.start}), ("G", world.goals)):
+        shapes += [
+            f'<text x="{(column + 0.5) * side}" y="{(row + 0.7) * side}" text-anchor="middle" '
+            f'font-size="{0.6 * side:.0f}" fill="#1d2329">{letter}</text>'
+            for row, column in sorted(cells)
+        ]
+    size = f'width="{world.columns * side}" height="{world.rows * side}"'
+    box = f'viewBox="0 0 {world.columns * side} {world.rows * side}"'
+    return f'<svg {size} {box} role="img" aria-label="The maze">{"".join(shapes)}</svg>'
 
 
 def check_seed(seed: int) -> None:

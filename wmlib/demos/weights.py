@@ -70,7 +70,7 @@ def pack_models(
     """
     check_models(vision, memory, controller, starts)
     config = config or WeightsConfig()
-    arrays = decoder_arrays(vision)
+    arrays = decoder_arrays(vision) | decoder_order(vision)
     about: dict[str, Any] = {"vision": dataclasses.asdict(vision.config)}
     if memory is not None:
         arrays |= memory_arrays(memory)
@@ -116,6 +116,20 @@ def check_models(
             raise ValueError(f"one controller drives, got {len(controller.parameters)}")
         nothing = Starts(torch.zeros(1, memory.config.latent), *memory.initial(1))
         check_dream(memory, controller, starts or nothing, horizon=1)
+
+
+@torch.no_grad()
+def decoder_order(vision: VAE) -> dict[str, np.ndarray]:
+    """The numbers of z, the one that moves V's picture most first, as `latents.order` (Z,).
+
+    Each is moved from -2 to 2 while the others rest at 0, about as far as codes reach whose prior
+    is the standard normal; what changes is the mean squared difference of the pixels.
+    """
+    far = 2 * torch.eye(vision.config.latent)  # (Z, Z)
+    where = next(vision.parameters()).device
+    low, high = (vision.reconstruct(sign * far.to(where)) for sign in (-1, 1))  # (Z, C, H, W)
+    change = (high - low).square().mean((1, 2, 3))  # (Z,)
+    return {"latents.order": _numpy(change.argsort(descending=True, stable=True))}
 
 
 def decoder_arrays(vision: VAE) -> dict[str, np.ndarray]:

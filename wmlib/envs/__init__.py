@@ -2,6 +2,13 @@
 
 Only the names are registered here; an environment's own module (and with it Box2D and pygame)
 is imported when `gymnasium.make` first asks for it.
+
+A process that has not imported wmlib does not know the names: a worker that was spawned, such as
+those of stable-baselines3's `SubprocVecEnv`. Gymnasium 1.0 did away with entry points for plugins.
+In its place an id can say which module to import first, in any process:
+
+>>> import gymnasium
+>>> env = gymnasium.make("wmlib:wmlib/CarRacing-v3")
 """
 
 import gymnasium

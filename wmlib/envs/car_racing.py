@@ -24,6 +24,7 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # before pygame is imp
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing as original
+from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
 from wmlib.envs.car_view import CarView
@@ -31,6 +32,8 @@ from wmlib.envs.official import SIDE
 
 CAR_FIELDS = ("x", "y", "heading", "speed", "lateral", "road_angle", "curvature")
 """What ``info["car"]`` holds, in this order (see `FastCarRacing`)."""
+
+NO_TRACK = "step needs a track: call reset first (a copied environment starts without one)"
 
 LOOK_AHEAD = 8  # tiles over which the curvature of the road ahead is taken: 28 units
 
@@ -50,6 +53,10 @@ class FastCarRacing(original.CarRacing):
     mean curvature of the next 28 units of road [rad/unit, positive = to the left].
     At the end of an episode the official ``lap_finished`` is there too. ``info`` of `reset` has
     ``car`` and ``tiles`` (number of tiles of the track).
+
+    ``metadata["render_fps"]`` is 50 / ``action_repeat``: a film of one picture a step (Gymnasium's
+    `RecordVideo`) plays as fast as the car drives. Box2D's world cannot be copied: a copy, deep or
+    by pickle, is a new environment with the same arguments, and needs `reset`.
 
     Args:
         action_repeat: physics frames for which a step repeats its action (>= 1). Rewards are
@@ -78,6 +85,7 @@ class FastCarRacing(original.CarRacing):
         EzPickle.__init__(self, action_repeat, max_frames, render_mode)
         self.action_repeat = int(action_repeat)
         self.max_frames = int(max_frames)
+        self.metadata = {**self.metadata, "render_fps": original.FPS / self.action_repeat}
         self.observation_space = spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
         self._view = CarView()
         self._frames = 0
@@ -119,7 +127,11 @@ class FastCarRacing(original.CarRacing):
 
         Raises:
             ValueError: for an action of another shape or with a number that is not finite.
+            gymnasium.error.ResetNeeded: there is no track yet: `reset` was not called, or not
+                since this environment was copied from another.
         """
+        if self.car is None:
+            raise ResetNeeded(NO_TRACK)
         if self._settling:  # the official reset() ends in a frame without action
             settled: tuple[np.ndarray, float, bool, bool, dict[str, Any]]
             settled = super().step(action)

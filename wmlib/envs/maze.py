@@ -25,7 +25,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import EzPickle
 
 Cell = tuple[int, int]
 """(row, column), counted from the top left."""
@@ -95,11 +94,16 @@ class Layout:
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            _at_least(name, getattr(self, name), 1)
         object.__setattr__(self, "start", self._inside("start", self.start))
         for name in ("walls", "goals"):
-            cells = frozenset(self._inside(name, cell) for cell in getattr(self, name))
+            try:
+                given = iter(getattr(self, name))
+            except TypeError:
+                raise ValueError(
+                    f"{name} must hold cells (row, column), got {getattr(self, name)!r}"
+                ) from None
+            cells = frozenset(self._inside(name, cell) for cell in given)
             object.__setattr__(self, name, cells)
         if not self.goals:
             raise ValueError("goals must hold at least one cell, got none")
@@ -127,8 +131,11 @@ class Layout:
         """Read a drawing: one S, at least one G, # for a wall, . for a free cell.
 
         Raises:
-            ValueError: rows differ in length, another character, no S or several; or as `Layout`.
+            ValueError: no text, rows differ in length, another character, no S or several; or as
+                `Layout`.
         """
+        if not isinstance(text, str):
+            raise ValueError(f"a maze is drawn as text of S, G, # and ., got {text!r}")
         lines = text.split()
         found: dict[str, list[Cell]] = {mark: [] for mark in "SG#."}
         for row, line in enumerate(lines):
@@ -162,10 +169,10 @@ class Layout:
         All parts of a goal are goals. The start is the upper left part of the old one.
 
         Raises:
-            ValueError: a factor is below 1.
+            ValueError: a factor is not an integer >= 1.
         """
-        if down < 1 or across < 1:
-            raise ValueError(f"factors must be at least 1, got {down} and {across}")
+        _at_least("down", down, 1)
+        _at_least("across", across, 1)
 
         def parts(cells: Iterable[Cell]) -> frozenset[Cell]:
             return frozenset(
@@ -210,7 +217,7 @@ class Layout:
         raise ValueError(f"no path leads from the start {self.start} to {sorted(self.goals)}")
 
 
-class Maze(gym.Env[Any, Any], EzPickle):
+class Maze(gym.Env[Any, Any]):
     """A maze as an environment: Discrete(rows * columns) states, Discrete(4) actions.
 
     A state is a cell's number, `row * columns + column`. The actions are up, down, left, right; a
@@ -242,11 +249,12 @@ class Maze(gym.Env[Any, Any], EzPickle):
         change_at: int | None = None,
         render_mode: str | None = None,
     ) -> None:
-        EzPickle.__init__(self, layout, later, change_at, render_mode)
         if render_mode not in (None, "ansi"):
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
-        if (later is None) != (change_at is None) or (change_at is not None and change_at < 0):
+        if (later is None) != (change_at is None):
             raise ValueError(f"later needs change_at >= 0 and vice versa, got {change_at=}")
+        if change_at is not None:
+            _at_least("change_at", change_at, 0)
         self.render_mode = render_mode
         self.layout = _layout(layout)
         self._later = None if later is None else self._fitting(_layout(later))
@@ -312,7 +320,11 @@ class Maze(gym.Env[Any, Any], EzPickle):
         Raises:
             ValueError: the action is not 0, 1, 2 or 3.
         """
-        if action not in (0, 1, 2, 3):
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}") from None
+        if not 0 <= action <= 3:
             raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}")
         if self._later is not None and self.steps == self._change_at:
             self.change(self._later)
@@ -348,4 +360,15 @@ def shortcut_maze(change_at: int = 3000, render_mode: str | None = None) -> Maze
 
 
 def _layout(layout: Layout | str) -> Layout:
+    if not isinstance(layout, Layout | str):
+        raise ValueError(f"a layout is a Layout or a drawing, got {layout!r}")
     return Layout.parse(layout) if isinstance(layout, str) else layout
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

@@ -6,7 +6,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ResetNeeded
 
+FPS = 50  # frames of the official environment in a second of the car's
 ROWS = 84  # of 96; below them lies the bar of indicators, which the 2018 paper crops away
 SIDE = 64
 
@@ -38,21 +40,46 @@ class OfficialCarRacing(gym.Wrapper):
     """`gymnasium.make("CarRacing-v3")` with V's frames and repeated actions.
 
     Args:
-        action_repeat: official frames for each decision, >= 1.
+        action_repeat: official frames for each decision, >= 1. ``metadata["render_fps"]`` is
+            50 / ``action_repeat``: a film of one picture a decision plays at the car's own speed.
+        render_mode: None, or a mode of the official environment: "rgb_array", "human",
+            "state_pixels".
+
+    Raises:
+        ValueError: for any other ``action_repeat`` or ``render_mode``.
     """
 
-    def __init__(self, action_repeat: int = 1) -> None:
-        if action_repeat < 1:
-            raise ValueError(f"action_repeat must be at least 1, got {action_repeat}")
-        super().__init__(gym.make("CarRacing-v3"))
+    metadata = {  # noqa: RUF012
+        "render_modes": ["human", "rgb_array", "state_pixels"], "render_fps": FPS
+    }  # fmt: skip
+
+    def __init__(self, action_repeat: int = 1, render_mode: str | None = None) -> None:
+        whole = isinstance(action_repeat, int | np.integer) and not isinstance(action_repeat, bool)
+        if not whole or action_repeat < 1:
+            raise ValueError(f"action_repeat must be an integer >= 1, got {action_repeat!r}")
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and render_mode not in modes:
+            raise ValueError(f"render_mode must be None or one of {modes}, got {render_mode!r}")
+        super().__init__(gym.make("CarRacing-v3", render_mode=render_mode))
         self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
-        self.action_repeat = action_repeat
+        self.action_repeat = int(action_repeat)
+        self.metadata = {**self.metadata, "render_fps": FPS / self.action_repeat}
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         frame, _ = self.env.reset(**kwargs)
         return crop_and_resize(frame), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Drive `action_repeat` frames with one action.
+
+        Raises:
+            gymnasium.error.ResetNeeded: `reset` was not called, or not since this environment was
+                copied from another: Box2D's world is not copied.
+        """
+        if self.get_wrapper_attr("car") is None:
+            raise ResetNeeded(
+                "step needs a track: call reset first (a copied environment starts without one)"
+            )
         total, frames, terminated, truncated = 0.0, 0, False, False
         while frames < self.action_repeat and not (terminated or truncated):
             frame, reward, terminated, truncated, _ = self.env.step(action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -31,8 +32,8 @@ def measure_speed(seconds: float = 20.0, seed: int = 0) -> dict[str, Any]:
     Raises:
         ValueError: for ``seconds`` not above 0.
     """
-    if not seconds > 0:
-        raise ValueError(f"seconds must be above 0, got {seconds!r}")
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be above 0 and finite, got {seconds!r}")
     official = gym.make("CarRacing-v3", disable_env_checker=True)
     ours = gym.make("wmlib/CarRacing-v3", disable_env_checker=True)
     rng = np.random.default_rng(seed)

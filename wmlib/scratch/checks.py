@@ -64,6 +64,43 @@ def positive(name: str, value: float) -> float:
     return number
 
 
+def within(name: str, value: float, interval: str) -> float:
+    """`value` as a float in `interval`, such as "(0, 1]", or a ValueError."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    inside = low <= number <= high
+    if number == low and interval[0] == "(":
+        inside = False
+    if number == high and interval[-1] == ")":
+        inside = False
+    if not inside:
+        raise ValueError(
+            f"{name} must be a number in {interval}, got {value!r}"
+        )
+    return number
+
+
+def check_step(when: str, observation: object, reward: object) -> None:
+    """Raise a ValueError unless what a real step says is finite numbers.
+
+    `when` says in the message which step it was. The reward is one number,
+    the observation is a number, as of a state in a table, or a vector.
+    """
+    for name, value in (("observation", observation), ("reward", reward)):
+        if isinstance(value, float | int) and math.isfinite(value):
+            continue
+        try:
+            array = np.asarray(value, dtype=np.float64)
+            fits = value is not None and bool(np.isfinite(array).all())
+        except (TypeError, ValueError):
+            fits = False
+        if not fits or (name == "reward" and array.size != 1):
+            raise ValueError(
+                f"{when}: the environment's {name} must be finite, "
+                f"got {value!r}"
+            )
+
+
 def at_least(name: str, value: int, least: int) -> int:
     """`value` as an integer of at least `least`, or a ValueError."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wmlib.scratch.checks import at_least
+from wmlib.scratch.checks import at_least, check_step
 
 
 class Model(Protocol):
@@ -76,7 +76,8 @@ def dyna_train(
     `env` is a Gymnasium environment, `seed` that of its first reset. `until`
     is asked after each episode, with the returns so far, whether to stop.
     With `verbose`, prints a line every 20 episodes. Returns the return of
-    each episode. Raises ValueError for `episodes` < 1 or `k` < 0.
+    each episode. Raises ValueError for `episodes` < 1 or `k` < 0, and for an
+    observation or a reward that is not finite (it names the real step).
     """
     at_least("episodes", episodes, 1)
     at_least("k", k, 0)
@@ -87,6 +88,7 @@ def dyna_train(
         while not done:
             action = policy.act(obs)
             seen, reward, terminated, truncated, _ = env.step(action)
+            check_step(f"step {len(buffer) + 1}", seen, reward)
             done = terminated or truncated
             next_obs = None if terminated else seen
             buffer.add(obs, action, reward, next_obs)
@@ -139,6 +141,7 @@ def replay_train(
         while not done:
             action = policy.act(obs)
             seen, reward, terminated, truncated, _ = env.step(action)
+            check_step(f"step {len(buffer) + 1}", seen, reward)
             done = terminated or truncated
             next_obs = None if terminated else seen
             buffer.add(obs, action, reward, next_obs)

@@ -48,7 +48,7 @@ class VisionModel:
         check_seed(seed)
         self.rng = np.random.default_rng(seed)
         randn = self.rng.standard_normal
-        s = 0.1  # weight initialization scale
+        s = 0.1  # scale of the first weights
         self.W1 = randn((obs_dim, hidden_dim)) * s
         self.W_mu = randn((hidden_dim, latent_dim)) * s
         self.W_logvar = randn((hidden_dim, latent_dim)) * s
@@ -75,17 +75,17 @@ class VisionModel:
         mu, logvar = self.encode(x)
         std = np.exp(0.5 * logvar)
         noise = (rng or self.rng).standard_normal(mu.shape)
-        z = mu + std * noise  # reparameterize
+        z = mu + std * noise  # reparameterise
         return self.decode(z), mu, logvar
 
     def gradients(
         self, x: npt.ArrayLike, noise: npt.ArrayLike, *, kl_weight: float = 1.0
     ) -> tuple[float, dict[str, Array]]:
-        """`vae_loss` for fixed noise, and its derivative by each weight.
+        """`vae_loss` for fixed noise, and its gradient for each weight.
 
-        Each d_y below is the derivative of the loss by y; the chain rule
-        carries it back through y = f(u) as d_u = d_y * f'(u), and through
-        y = u @ W as d_u = d_y @ W.T and d_W = u.T @ d_y.
+        Each d_y below is the derivative of the loss with respect to y; the
+        chain rule carries it back through y = f(u) as d_u = d_y * f'(u), and
+        through y = u @ W as d_u = d_y @ W.T and d_W = u.T @ d_y.
         """
         x = vectors("x", x, self.obs_dim).reshape(-1, self.obs_dim)
         noise = vectors("noise", noise, self.latent_dim)
@@ -147,7 +147,7 @@ def vae_loss(
     same("x_hat", np.shape(x_hat), np.shape(x))
     same("logvar", np.shape(logvar), np.shape(mu))
     recon = np.mean((x - x_hat) ** 2)  # reconstruction
-    kl = -0.5 * np.mean(1 + logvar - mu**2 - np.exp(logvar))  # regularization
+    kl = -0.5 * np.mean(1 + logvar - mu**2 - np.exp(logvar))  # regularisation
     return float(recon + kl_weight * kl)
 
 

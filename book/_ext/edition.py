@@ -1,0 +1,50 @@
+"""Sphinx extension: which edition of the book a page belongs to, and what it offers once published.
+
+The version stands in ``pyproject.toml``, as the library's does. A published book has an address
+(`html: baseurl:` in ``_config.yml``): then there is a map of it for search engines, and the
+cards of social networks lead to it. A repository that others can see has one, too (`repository:
+url:`): then pages offer to suggest an edit, to open an issue, and to run a chapter on Colab.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
+COLAB = "https://colab.research.google.com"
+
+
+def version(root: Path) -> str:
+    """Of the project, or nothing where there is none."""
+    path = root / "pyproject.toml"
+    if not path.exists():
+        return ""
+    return str(tomllib.loads(path.read_text(encoding="utf-8"))["project"]["version"])
+
+
+def options(given: dict[str, Any], number: str) -> dict[str, Any]:
+    """The theme's options with the version in the footer, and buttons if there is a repository."""
+    extra = {"extra_footer": f'<p class="wm-version">Version {number}</p>'} if number else {}
+    if not given.get("repository_url"):
+        return {**given, **extra}
+    launch = {"colab_url": COLAB, **given.get("launch_buttons", {})}
+    return {**given, **extra, **dict.fromkeys(BUTTONS, True), "launch_buttons": launch}
+
+
+def configure(app: Sphinx, config: Any) -> None:
+    """Set what follows from the version and from the two addresses."""
+    number = version(Path(app.srcdir))
+    config.version = config.release = number
+    config.html_theme_options = options(config.html_theme_options, number)
+    config.ogp_site_url = config.html_baseurl
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the extension (called by Sphinx)."""
+    app.setup_extension("sphinxext.opengraph")
+    if app.config.html_baseurl:
+        app.setup_extension("sphinx_sitemap")
+    app.connect("config-inited", configure, priority=400)  # before the theme reads its options
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

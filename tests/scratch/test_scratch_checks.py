@@ -1,0 +1,46 @@
+"""The checks at the borders: what they let through, and what their errors say."""
+
+import math
+
+import numpy as np
+import pytest
+
+from wmlib.scratch.checks import check_step, within
+
+
+@pytest.mark.parametrize(
+    ("interval", "inside", "outside"),
+    [
+        ("(0, 1]", (1e-9, 0.5, 1, np.float32(1)), (0, 0.0, -1e-9, 1.0000001, math.inf)),
+        ("[0, 1)", (0, 0.0, 0.999), (1, 1.0, -0.1)),
+        ("[0, 1]", (0, 1, True, np.int64(1)), (-0.1, 1.1)),
+        ("[0, inf)", (0, 1e300), (math.inf, -1e-300)),
+        ("(0, inf)", (1e-300,), (0, math.inf)),
+    ],
+)
+def test_a_number_lies_within_its_interval(
+    interval: str, inside: tuple, outside: tuple
+) -> None:
+    for value in inside:
+        assert within("x", value, interval) == float(value)
+    for value in (*outside, math.nan, "0.5", None, [0.5], np.array([0.5])):
+        with pytest.raises(ValueError) as caught:
+            within("x", value, interval)
+        assert str(caught.value) == f"x must be a number in {interval}, got {value!r}"
+
+
+def test_a_step_of_finite_numbers_passes() -> None:
+    for observation in (3, np.int64(3), 0.5, np.zeros(4, np.float32), np.zeros((2, 2), np.uint8)):
+        for reward in (0, 1.0, np.float32(-1), np.array([2.0])):
+            check_step("step 1", observation, reward)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf, None, "x", np.array([0.0, np.nan]), {}])
+def test_a_step_that_is_not_finite_is_named(wrong: object) -> None:
+    for name, said in (("observation", (wrong, 0.0)), ("reward", (0, wrong))):
+        with pytest.raises(ValueError) as caught:
+            check_step("step 7", *said)
+        words = f"step 7: the environment's {name} must be finite, got {wrong!r}"
+        assert str(caught.value) == words
+    with pytest.raises(ValueError, match="the environment's reward must be finite, got array"):
+        check_step("step 7", 0, np.zeros(2))

@@ -1,0 +1,46 @@
+"""Where the files lie that chapters read: trained weights, and rows of measurements.
+
+They are part of the repository and not of the installed package. In a checkout they stand beside
+the package, whatever folder a notebook runs in; beside a notebook that was taken along, they stand
+in its folder or in one above it.
+
+>>> from wmlib.artifacts import artifact, results
+>>> artifact("car-racing").name, results("ppo").name
+('car-racing', 'ppo.json')
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+def artifact(name: str) -> Path:
+    """The folder of trained weights of that name, such as "car-racing".
+
+    Raises:
+        FileNotFoundError: it lies neither beside the package nor above the working folder.
+    """
+    return _find(Path("artifacts", name))
+
+
+def results(name: str) -> Path:
+    """The file of measurements of that name, such as "ppo", as JSON.
+
+    Raises:
+        FileNotFoundError: it lies neither beside the package nor above the working folder.
+    """
+    return _find(Path("benchmarks", "results", f"{name}.json"))
+
+
+def _find(relative: Path) -> Path:
+    here = Path.cwd()
+    places = [CHECKOUT, here, *here.parents]
+    for place in places:
+        if (place / relative).exists():
+            return place / relative
+    raise FileNotFoundError(
+        f"{relative.as_posix()} lies neither in {CHECKOUT} nor in {here} or a folder above it; "
+        "it is part of the book's repository, and of the archive of its notebooks"
+    )
