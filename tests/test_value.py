@@ -54,6 +54,8 @@ def test_lambda_returns_refuse_other_shapes() -> None:
             given[place] = rate
             with pytest.raises(ValueError, match=f"{name} must be .*, got '?{rate}"):
                 lambda_returns(*given)
+    with pytest.raises(ValueError, match="rewards must have an axis of time"):
+        lambda_returns(rewards[0, 0], continues, values, 0.9, 0.9)
     with pytest.raises(TypeError, match="values must be a Tensor, got 3"):
         lambda_returns(rewards, continues, 3, 0.9, 0.9)
 
