@@ -396,7 +396,7 @@ def check_starts(memory: MDNRNN, starts: Starts) -> None:
                 f"{part.dtype}"
             )
         if not math.isfinite(part.sum()):  # a tenth of the time of asking each number
-            raise ValueError(f"starts need finite numbers, got NaN or infinity in {name}")
+            raise ValueError(f"starts.{name} holds NaN or infinity")
 
 
 class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
