@@ -71,7 +71,7 @@ def test_a_function_is_called_with_what_fits_and_not_with_the_rest() -> None:
         ((3, 7), {}, "path must be a word or a Path, got 7"),
         ((3, "x"), {"warm": "hot"}, "warm must be a number, got 'hot'"),
         ((3, "x"), {"warm": np.zeros((2, 3))}, r"warm .* got ndarray of shape \(2, 3\)"),
-        ((3,), {}, "missing a required argument: 'path'"),
+        ((3,), {}, "missing 1 required positional argument: 'path'"),
         ((3, "x"), {"wram": 1}, "unexpected keyword argument 'wram'"),
     ):
         with pytest.raises(TypeError, match=message):

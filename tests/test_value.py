@@ -48,6 +48,16 @@ def test_lambda_returns_refuse_other_shapes() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"rewards \(T, \.\.\.\) need"):
             lambda_returns(*wrong, 0.9, 0.9)
+    for name, place in (("discount", 3), ("trace", 4)):
+        for rate in (-0.1, 1.1, float("nan"), "1"):
+            given = [rewards, continues, values, 0.9, 0.9]
+            given[place] = rate
+            with pytest.raises(ValueError, match=f"{name} must be .*, got '?{rate}"):
+                lambda_returns(*given)
+    with pytest.raises(ValueError, match="rewards must have an axis of time"):
+        lambda_returns(rewards[0, 0], continues, values, 0.9, 0.9)
+    with pytest.raises(TypeError, match="values must be a Tensor, got 3"):
+        lambda_returns(rewards, continues, 3, 0.9, 0.9)
 
 
 def test_at_first_every_state_is_worth_nothing() -> None:
@@ -94,3 +104,10 @@ def test_the_averaged_network_follows_slowly() -> None:
 def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="out of range"):
         ValueConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", ["features", "units", "discount", "learning_rate"])
+@pytest.mark.parametrize("wrong", [None, "1", [1]])
+def test_configurations_of_other_types_are_refused(name: str, wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} must be a (whole )?number, got"):
+        ValueConfig(**{name: wrong})

@@ -158,6 +158,14 @@ def test_wrong_frames_are_refused(small: VAE) -> None:
             check_frames(wrong)
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         small.encode(good, batch=0)
+    for batch in (2.5, "8", None):
+        with pytest.raises(TypeError, match=f"batch must be a whole number, got '?{batch}"):
+            small.encode(good, batch=batch)
+    for codes in (["a"], [[1.0], [1.0, 2.0]], object()):
+        with pytest.raises(TypeError, match="codes z must be numbers, got"):
+            small.decode(codes)
+    with pytest.raises(TypeError, match="steps must be a whole number, got nan"):
+        small.interpolate(*good, float("nan"))
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 4\), got \(3,\)"):
         small.decode(np.zeros(3))
     with pytest.raises(ValueError, match="codes must be finite"):
@@ -177,8 +185,26 @@ def test_wrong_frames_are_refused(small: VAE) -> None:
     "wrong",
     [{"latent": 0}, {"channels": (1, 2, 3)}, {"channels": (1, 2, 3, 0)}, {"batch": 0},
      {"reconstruction_weight": 0.0}, {"reconstruction_weight": float("nan")}, {"kl_floor": -1.0},
-     {"learning_rate": float("inf")}],
+     {"learning_rate": float("inf")}, {"latent": 2.5}, {"batch": "8"}, {"kl_floor": None},
+     {"channels": (1, 2, 3, 4.5)}, {"channels": 16}],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         VisionConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"replay": [1, 2]}, r"replay must be a Replay, got \[1, 2\]"),
+        ({"config": 8}, "config must be a VisionConfig or None, got 8"),
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 2**63}, "seed must be a whole number, got 9223372036854775808"),
+        ({"state": "run"}, "state must be a Path or None, got 'run'"),
+    ],
+)
+def test_training_refuses_what_it_cannot_use(options: dict, message: str) -> None:
+    given = {"replay": replay_of(skies(3)), "config": SMALL, "steps": 1, **options}
+    with pytest.raises(ValueError, match=message):
+        train_vision(**given, progress=False)

@@ -395,8 +395,8 @@ def check_starts(memory: MDNRNN, starts: Starts) -> None:
                 f"starts need {name} ({s}, {size}) of float32, got {tuple(part.shape)} of "
                 f"{part.dtype}"
             )
-        if not part.isfinite().all():
-            raise ValueError(f"starts need finite numbers, got NaN or infinity in {name}")
+        if not math.isfinite(part.sum()):  # a tenth of the time of asking each number
+            raise ValueError(f"starts.{name} holds NaN or infinity")
 
 
 class DreamEnv(gym.Env[np.ndarray, np.ndarray]):

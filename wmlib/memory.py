@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from numbers import Real
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -324,7 +323,7 @@ TEMPERATURES = 1e-6, 1e6
 def check_temperature(temperature: float) -> None:
     """Refuse a temperature that is not a positive number, or beyond `TEMPERATURES`."""
     low, high = TEMPERATURES
-    if not isinstance(temperature, Real) or not low <= temperature <= high:
+    if not isinstance(temperature, int | float | np.number) or not low <= temperature <= high:
         raise ValueError(
             f"temperature must be a positive number, got {temperature!r} "
             f"(the least is {low:g}, the largest {high:g})"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections.abc
 import functools
 import inspect
-import numbers
 import reprlib
 import types
 from collections.abc import Callable
@@ -47,14 +46,14 @@ def typed(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     Raises (when called):
         WrongTypeError: an argument is of another type than its annotation says.
     """
-    signature = inspect.signature(function)
+    names = list(inspect.signature(function).parameters)
     hints: dict[str, Any] = {}
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         if not hints:  # at the first call: by then every class that is named exists
             hints.update(get_type_hints(function))
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if name in hints:
                 check_type(name, value, hints[name])
         return function(*args, **kwargs)
@@ -82,8 +81,13 @@ def check_type(name: str, value: Any, hint: Any) -> None:
         raise WrongTypeError(f"{name} must be {_words(hint)}, got {found}")
 
 
+@functools.cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint) or hint, get_args(hint)
+
+
 def _fits(value: Any, hint: Any) -> bool:
-    kind, parts = get_origin(hint) or hint, get_args(hint)
+    kind, parts = _parts(hint)
     if kind is Any or isinstance(kind, TypeVar):
         return True
     if kind in (Union, types.UnionType):
@@ -91,10 +95,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if kind is Literal:
         return isinstance(value, str | int | None) and value in parts
     if kind is int:
-        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
         return whole and -LARGEST <= value <= LARGEST
     if kind is float:
-        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        numbers = (int, float, np.integer, np.floating)
+        real = isinstance(value, numbers) and not isinstance(value, bool)
         return real and not (isinstance(value, int) and abs(value) > LARGEST)
     if kind is bool:
         return isinstance(value, bool | np.bool_)
@@ -107,7 +112,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _words(hint: Any) -> str:
-    kind, parts = get_origin(hint) or hint, get_args(hint)
+    kind, parts = _parts(hint)
     if kind in (Union, types.UnionType):
         return " or ".join(_words(part) for part in parts)
     if kind is Literal:

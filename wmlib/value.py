@@ -86,7 +86,6 @@ def squared_error(value: ValueFunction, features: Tensor, returns: Tensor) -> Te
     return loss
 
 
-@typed
 def lambda_returns(
     rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
 ) -> Tensor:
@@ -107,10 +106,8 @@ def lambda_returns(
     Raises:
         ValueError: the shapes are others, T is 0, or a rate is not in [0, 1].
     """
-    for name, rate in (("discount", discount), ("trace", trace)):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {rate}")
-    t, *rest = rewards.shape or (0,)
+    check_returns(rewards, continues, values, discount, trace)
+    t, *rest = rewards.shape
     if t < 1 or continues.shape != rewards.shape or values.shape != (t + 1, *rest):
         raise ValueError(
             f"rewards (T, ...) need as many continues and one more value, got "
@@ -123,3 +120,16 @@ def lambda_returns(
         following = rewards[t] + discount * continues[t] * mixed
         returns.append(following)
     return torch.stack(returns[::-1])
+
+
+@typed
+def check_returns(
+    rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
+) -> None:
+    """Refuse what has no lambda-return: no tensors, no axis of time, rates outside [0, 1]."""
+    for name, part in (("rewards", rewards), ("continues", continues), ("values", values)):
+        if not part.ndim:
+            raise ValueError(f"{name} must have an axis of time, got a single number")
+    for name, rate in (("discount", discount), ("trace", trace)):
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {rate}")

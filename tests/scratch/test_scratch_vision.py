@@ -142,6 +142,13 @@ def test_bad_input_is_named():
         (lambda: train_vision(V, x, batch=0), "batch"),
         (lambda: train_vision(V, x, lr=0), "lr must be a finite number above 0, got 0"),
         (lambda: train_vision(V, x, kl_weight=-1), "kl_weight"),
+        (lambda: train_vision(V, x, kl_weight="1"), "kl_weight must be finite, >= 0, got '1'"),
+        (lambda: train_vision(V, x, lr="0.1"), "lr must be a finite number above 0, got '0.1'"),
+        (lambda: train_vision(V, x, seed=-1), "seed must be an integer >= 0, got -1"),
+        (lambda: train_vision(x, V), "V must be a model that has obs_dim, gradients, got"),
+        (lambda: VisionModel(4, seed="x"), "seed must be an integer >= 0, got 'x'"),
+        (lambda: V.forward(x, rng=7), "rng must be a Generator or None, got 7"),
+        (lambda: V.gradients(x, mu, kl_weight=np.nan), "kl_weight must be finite, >= 0, got nan"),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

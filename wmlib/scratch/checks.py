@@ -123,13 +123,15 @@ def check_seed(seed: object) -> None:
 
 def check_weight(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a finite number of at least 0."""
-    if not isinstance(value, numbers.Real) or not 0 <= value <= 1e100:
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    if not 0 <= number <= 1e100:
         raise ValueError(f"{name} must be finite, >= 0, got {value!r}")
 
 
 def check_decay(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a number in [0, 1)."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < 1:
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    if not 0 <= number < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value!r}")
 
 
