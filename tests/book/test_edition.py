@@ -41,3 +41,5 @@ def test_the_citation_names_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert citation["version"] == project["version"]
     assert citation["license"] == project["license"]
+    page = (ROOT / "book" / "references.md").read_text(encoding="utf-8")
+    assert f"Version {project['version']}" in page and citation["title"] in page

@@ -37,7 +37,8 @@ UNPRINTABLE = """
     const style = getComputedStyle(element);
     const behind = parts(style.backgroundColor);
     const text = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    if (((behind[3] ?? 1) > 0.5 && grey(behind) < 200) || (text && grey(parts(style.color)) > 140)) {
+    const pale = text && grey(parts(style.color)) > 140;
+    if (((behind[3] ?? 1) > 0.5 && grey(behind) < 200) || pale) {
       wrong.push(`${style.color} on ${style.backgroundColor}: ${element.outerHTML.slice(0, 80)}`);
     }
   }
