@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.errors import ExtensionError
 
 TEXTS = "searchtexts.js"
@@ -91,7 +92,7 @@ def texts(page: str) -> list[tuple[str, str]]:
 
 def write(app: Sphinx, exception: Exception | None) -> None:
     """Write the texts, and mend the script."""
-    if exception is not None or app.builder.format != "html":
+    if exception is not None or not isinstance(app.builder, StandaloneHTMLBuilder):
         return
     static = Path(app.outdir, "_static")
     pages = {
