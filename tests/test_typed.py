@@ -41,13 +41,13 @@ DOES_NOT = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "values"), FITS, ids=str)
+@pytest.mark.parametrize(("hint", "values"), FITS, ids=[str(hint) for hint, _ in FITS])
 def test_what_fits(hint: Any, values: list) -> None:
     for value in values:
         check_type("x", value, hint)
 
 
-@pytest.mark.parametrize(("hint", "values"), DOES_NOT, ids=str)
+@pytest.mark.parametrize(("hint", "values"), DOES_NOT, ids=[str(hint) for hint, _ in DOES_NOT])
 def test_what_does_not_fit_is_one_error_with_its_name(hint: Any, values: list) -> None:
     for value in values:
         with pytest.raises(WrongTypeError, match=r"^x must be .+, got ") as caught:

@@ -16,7 +16,7 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.errors import ExtensionError
 
 TEXTS = "searchtexts.js"
-UNSEEN = "script, style, .headerlink, .toc-backref, .wm-still"
+UNSEEN = "script, style, noscript, .headerlink, .toc-backref, .wm-still"
 CHANGES = (
     (  # A number is a word.
         """if (
@@ -96,7 +96,7 @@ def write(app: Sphinx, exception: Exception | None) -> None:
         return
     static = Path(app.outdir, "_static")
     pages = {
-        name: texts(Path(app.builder.get_outfilename(name)).read_text(encoding="utf-8"))
+        name: texts(Path(app.outdir, f"{name}.html").read_text(encoding="utf-8"))
         for name in sorted(app.env.all_docs)
     }
     content = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))

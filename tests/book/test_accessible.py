@@ -12,7 +12,7 @@ def test_five_changes_and_no_more() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     page = (
-        '<html lang="en" data-content_root="../"><html data-theme="dark">'
+        '<html lang="en" data-theme="auto" class="a"><html data-theme="dark"><p data-theme="auto">'
         '<button class="btn search-button-field x" title="Search" aria-label="Search" data-a="b">'
         '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
         '<i class="theme-switch fa-sun" data-mode="light" title="Light"></i><i title="Dark"></i>'
@@ -21,7 +21,7 @@ def test_five_changes_and_no_more() -> None:
         '<div role="list">'
     )
     corrected = (
-        '<html lang="en" data-content_root="../" data-theme="light"><html data-theme="dark">'
+        '<html lang="en" data-theme="light" class="a"><html data-theme="dark"><p data-theme="auto">'
         '<button class="btn search-button-field x" title="Search" data-a="b">'
         '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
         '<i class="theme-switch fa-sun" data-mode="light"></i><i title="Dark"></i>'
