@@ -132,7 +132,7 @@ def test_decoder(run: Script, agent: Agent, which: str, record_property: Any) ->
     ours = run(DECODE, bytes=pack_models(origin.vision), z=z)
     assert theirs.std() > 0.02
     difference = largest(ours, theirs)
-    record_property("largest_difference", difference)
+    record_property("largest_difference", float(difference))
     assert difference < PARITY
 
 
@@ -183,7 +183,7 @@ def test_memory(
     )  # fmt: skip
     for name, theirs in expected.items():
         difference = largest([step[name] for step in ours], theirs)
-        record_property(name, difference)
+        record_property(name, float(difference))
         assert difference < PARITY, name
 
 
@@ -260,5 +260,5 @@ def test_a_whole_dream(run: Script, agent: Agent, starts: Starts, record_propert
     theirs = plain_dream(rounded, starts.take(slice(1, 2)), 60, 5, 1.15)
     for name, numbers in theirs.items():
         difference = largest(ours[name], torch.stack(numbers))
-        record_property(name, difference)
+        record_property(name, float(difference))
         assert difference < PARITY, name

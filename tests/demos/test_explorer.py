@@ -145,7 +145,7 @@ def test_a_page_carries_no_more_than_it_may(agent: Agent, record_property: Any) 
     assert it.errors.shape == (4, 100)
     assert len(unpack(it.weights)[0]["episode.moments"]) == 8
     size = len(it.weights) + len(base64.b64decode(it.frames.partition(",")[2]))
-    record_property("bytes", size)
+    record_property("bytes", float(size))
     assert size < BYTES
 
 

@@ -116,7 +116,7 @@ def test_a_page_dreams_as_rollout_does(
     assert ours["drawn"] == len(noise.drawn)
     for name, numbers in theirs.items():
         difference = np.abs(np.asarray(ours[name]) - np.asarray(numbers)).max()
-        record_property(name, difference)
+        record_property(name, float(difference))
         assert difference < PARITY, name
     assert pictures.std() > 0.1
 
