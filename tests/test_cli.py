@@ -15,14 +15,15 @@ import pytest
 from wmlib import cli
 from wmlib.agents.behaviour import BehaviourConfig
 from wmlib.agents.car_racing import RECIPES, Recipe
-from wmlib.agents.world_models import Agent, DreamTrainingConfig
+from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import CollectError, CollectInterrupt, Episode, Replay
+from wmlib.dream import Starts
 from wmlib.memory import MDNRNN, MemoryConfig
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig
+from wmlib.vision import VAE, VisionConfig, train_vision
 
 COLLECT = ["collect", "wmlib/CarRacing-v3", "--jobs", "1"]
 
@@ -188,19 +189,28 @@ def test_results_are_readable_without_json(
     assert capsys.readouterr().out == "steps: 3\nrate: 1235\n"
 
 
+def small_vision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`train vision` trains a V that is quickly trained."""
+    small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
+    monkeypatch.setattr(
+        "wmlib.vision.train_vision",
+        lambda replay, _, **options: train_vision(replay, small, **options),
+    )
+
+
 def test_v_m_and_c_are_trained_step_by_step(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = ["--data", str(folder / "data")]
-    small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
-    monkeypatch.setattr(
-        "wmlib.vision.VisionConfig", lambda **given: VisionConfig(**vars(small) | given)
-    )
-    quick = DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3, value_starts=4)
-    monkeypatch.setattr(
-        "wmlib.agents.world_models.DreamTrainingConfig",
-        lambda **given: DreamTrainingConfig(**vars(quick) | given),
-    )
+    small_vision(monkeypatch)
+
+    def in_few_dreams(
+        memory: MDNRNN, starts: Starts, c: ControllerConfig, config: DreamTrainingConfig, **options
+    ) -> Evolved:
+        config = replace(config, population=4, starts=4, value_starts=4)
+        return train_in_dream(memory, starts, c, config, **options)
+
+    monkeypatch.setattr("wmlib.agents.world_models.train_in_dream", in_few_dreams)
     v, m, c = (str(tmp_path / f"{part}.safetensors") for part in ("vision", "memory", "controller"))
     capsys.readouterr()
     assert main(["train", "vision", *data, "--out", v, "--steps", "2", "--json"]) == 0
@@ -213,7 +223,8 @@ def test_v_m_and_c_are_trained_step_by_step(
     evolve = ["train", "controller", *data, *see, "--memory", m, "--out", c, "--json"]
     assert main([*evolve, "--temperature", "0"]) == 2
     assert "temperature must be a positive number, got 0" in capsys.readouterr().err
-    assert main([*evolve, "--temperature", "1.3", "--value", "--horizon", "2"]) == 0
+    more = ["--temperature", "1.3", "--value", "--horizon", "2", "--generations", "2"]
+    assert main([*evolve, *more]) == 0
     assert said(capsys).keys() == {"out", "seconds", "dream_return", "sigma"}
     agent = Agent.load(tmp_path)
     assert agent.memory.config.latent == 4
@@ -453,8 +464,7 @@ def test_ctrl_c_keeps_what_was_collected(jobs: str, tmp_path: Path) -> None:
 def test_an_interrupted_training_goes_on_with_its_own_data_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
-    monkeypatch.setattr("wmlib.vision.VisionConfig", lambda **given: small)
+    small_vision(monkeypatch)
     other = [replace(e, seed=e.seed + 1) for e in Replay.load(folder / "data")]
     Replay(other).save(tmp_path / "other")
     out = tmp_path / "v.safetensors"
