@@ -17,7 +17,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-slow check-site shake serve lint clean distclean
+.PHONY: help setup book pdf notebooks test test-slow check-site shake serve lint clean distclean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -37,6 +37,12 @@ $(READY): requirements.txt pyproject.toml book/_ext/vendor.py book/_ext/platform
 
 book: $(READY)  ## run every chapter that changed and build the book
 	$(BIN)/jupyter-book build . -W -n --keep-going
+
+pdf: $(READY)  ## print the built book into one PDF, _build/world-models-from-scratch.pdf (needs Chromium)
+	$(BIN)/python book/_make/pdf.py $(HTML) _build/world-models-from-scratch.pdf
+
+notebooks: $(READY)  ## pack the chapters and what they read into an archive, _build/world-models-from-scratch.zip
+	$(BIN)/python book/_make/notebooks.py _build/world-models-from-scratch.zip
 
 test: $(READY)  ## test the library, then run the chapters as tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

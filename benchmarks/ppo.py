@@ -7,7 +7,8 @@ The settings are those of rl-baselines3-zoo for CarRacing (there for 4 million s
 its linear learning rate falls to zero over the frames given here, which are those of a whole run of
 `benchmarks/car_racing.py`, rounded up. PPO drives wmlib/CarRacing-v3, our fast renderer, whose
 rewards are the official ones, and is scored there at the end, without noise, on the tracks that the
-other benchmarks are scored on. A row is written for each seed; seeds that have one are skipped.
+other benchmarks are scored on. Its weights are not kept, so it has no score on the official
+renderer. A row is written for each seed; seeds that have one are skipped.
 """
 
 from __future__ import annotations

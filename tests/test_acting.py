@@ -92,7 +92,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
             WorldModelPolicy(vision, memory, c, noise)
     whole = {"vision": vision, "memory": memory, "controller": c}
     for name in whole:
-        with pytest.raises(TypeError, match=f"{name} must be a .*, got None"):
+        with pytest.raises(TypeError, match=f"{name} must be of .*, got NoneType"):
             WorldModelPolicy(**{**whole, name: None})
 
 

@@ -29,5 +29,5 @@ def test_files_above_a_notebook_are_found_without_a_checkout(
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
     assert artifact("car-racing") == there
-    with pytest.raises(FileNotFoundError, match="artifacts/gone lies neither in .*site-packages"):
+    with pytest.raises(FileNotFoundError, match=r"artifacts/gone lies neither in .*site-packages"):
         artifact("gone")

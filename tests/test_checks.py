@@ -5,6 +5,7 @@ import pytest
 
 from wmlib.checks import (
     check_generator,
+    check_kind,
     check_number,
     check_positive,
     check_seed,
@@ -66,3 +67,10 @@ def test_a_seed_is_one_for_numpy_gymnasium_and_torch() -> None:
     for value in (0, None, np.random):
         with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator, got"):
             check_generator(value)
+
+
+def test_kinds() -> None:
+    check_kind("folder", "x", str)
+    check_kind("flag", True, int)
+    with pytest.raises(TypeError, match="folder must be of str, got NoneType"):
+        check_kind("folder", None, str)

@@ -277,7 +277,7 @@ def test_the_whole_recipe_runs(
     tiny = Recipe(
         episodes=2, max_steps=40, vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
         vision_steps=2, memory_steps=2, behaviour=BehaviourConfig(updates=2, starts=4, horizon=3),
-        cycles=1, cycle_episodes=1, cycle_patience=60,
+        cycles=1, cycle_episodes=1, cycle_patience=60, cycle_memory_steps=2,
     )  # fmt: skip
     monkeypatch.setitem(RECIPES, "full", tiny)
     folder = tmp_path / "run"

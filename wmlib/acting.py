@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmlib.checks import check_number, check_share, check_whole
+from wmlib.checks import check_kind, check_number, check_share, check_whole
 from wmlib.controller import LinearController
 from wmlib.data import Policy, collect
 from wmlib.memory import MDNRNN
@@ -37,8 +37,7 @@ class WorldModelPolicy:
             ("vision", vision, VAE), ("memory", memory, MDNRNN),
             ("controller", controller, LinearController),
         ):  # fmt: skip
-            if not isinstance(part, kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {part!r}")
+            check_kind(name, part, kind)
         sizes = {vision.config.latent, memory.config.latent, controller.config.latent}
         actions = len(controller.config.squash)
         if actions != memory.config.actions:

@@ -47,6 +47,12 @@ def check_share(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be in [0, 1], got {_short(value)}")
 
 
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Refuse what is not an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of {kind.__name__}, got {type(value).__name__}")
+
+
 def check_generator(rng: Any) -> None:
     """Refuse what is not a `numpy.random.Generator`, such as the seed of one."""
     if not isinstance(rng, np.random.Generator):

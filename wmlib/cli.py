@@ -87,8 +87,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         _tell(f"wmlib: {stop}" if str(stop) else "wmlib: interrupted")
         if options.command == "train":
-            again = "with --resume" if options.part == "car-racing" else "by the same command"
-            _tell(f"wmlib: what was finished is kept; go on {again}")
+            whole = options.part == "car-racing"
+            kept = "every finished stage" if whole else "the last state that was saved"
+            again = "with --resume" if whole else "by the same command"
+            _tell(f"wmlib: {kept} is kept; go on {again}")
         return 130
     if options.json:
         print(json.dumps(result, allow_nan=False))
@@ -465,7 +467,10 @@ def _state(options: argparse.Namespace, replay: Replay, *files: str) -> Path:
     learned |= {name: hashlib.sha256(getattr(options, name).read_bytes()).hexdigest()
                 for name in files}  # fmt: skip
     if state.exists():
-        found = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {}
+        found = None
+        with contextlib.suppress(FileNotFoundError, ValueError):  # then nobody knows
+            found = json.loads(note.read_text(encoding="utf-8"))
+        found = found if isinstance(found, dict) else {}
         other = [f"--{name}" for name in learned if learned[name] != found.get(name)]
         if other:
             raise ValueError(

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from wmlib.data import Episode, run_episode
 from wmlib.ensemble import Ensemble, EnsembleConfig
 from wmlib.planning import CEMConfig, Planner, UniformPolicy, described
-from wmlib.scratch.checks import at_least
+from wmlib.scratch.checks import at_least, check_step
 from wmlib.training import History, seeded
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -255,28 +255,14 @@ class FiniteSteps(gym.Wrapper):
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = self.env.reset(**options)
         self.steps = 0
-        self._check("observation", observation)
+        check_step(f"trial {self.trial}, step 0", observation, 0.0)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
         self.steps += 1
-        self._check("observation", observation)
-        self._check("reward", reward)
+        check_step(f"trial {self.trial}, step {self.steps}", observation, reward)
         return observation, reward, terminated, truncated, info
-
-    def _check(self, name: str, value: Any) -> None:
-        """Raises ValueError: it is not finite numbers, or it is a reward and not a single one."""
-        try:
-            array = np.asarray(value, np.float64)
-            fits = np.isfinite(array).all() and (name != "reward" or array.size == 1)
-        except (TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"trial {self.trial}, step {self.steps}: the environment's {name} must be "
-                f"finite, got {value!r}"
-            )
 
 
 def check_reward(reward: Reward, episode: Episode, trial: int, device: torch.device | str) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from wmlib.checks import check_positive, check_seed, check_share, check_whole
+from wmlib.checks import check_kind, check_positive, check_seed, check_share, check_whole
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -80,8 +80,7 @@ def fit(
     check_share("cooldown", cooldown)
     if clip is not None:
         check_positive("clip", clip)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
+    check_kind("model", model, nn.Module)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.Adam(trained.values(), lr=learning_rate)
     history: History = {}

@@ -4,6 +4,7 @@ axe-core calls four things in every built page serious or critical. The search f
 called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
 button that has a name of its own; a bibliography is called a list, whose entries are no items;
 and what unfolds the pages of a chapter has no name.
+A page whose scripts do not run has no theme, and half of the dark one's colours: it becomes light.
 And what scrolls, because it is too wide for its place, must be reached by keyboard: an equation, or
 on a small screen a table.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 CHANGES = (
+    (re.compile(r"(<html\b(?![^>]*\bdata-theme=)[^>]*)>"), r'\1 data-theme="light">'),
     (re.compile(r'(<button class="[^"]*\bsearch-button-field\b[^>]*) aria-label="Search"'), r"\1"),
     (re.compile(r'(<i class="theme-switch [^>]*?) title="[^"]*"'), r"\1"),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),

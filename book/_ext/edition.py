@@ -39,6 +39,8 @@ def configure(app: Sphinx, config: Any) -> None:
     config.version = config.release = number
     config.html_theme_options = options(config.html_theme_options, number)
     config.ogp_site_url = config.html_baseurl
+    if config.html_baseurl:
+        config.sitemap_url_scheme = "{link}"  # one language, one version
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -55,10 +55,9 @@ CHANGES = (
     ),
     (
         "const text = Search.htmlToText(htmlText, anchor);",
-        """const text = (SEARCH_TEXTS[htmlText] ?? [])
-      .filter(([id]) => !anchor || `#${id}` === anchor)
-      .map(([, words]) => words)
-      .join(" ");""",
+        """const sections = SEARCH_TEXTS[htmlText] ?? [];
+    const named = sections.filter(([id]) => `#${id}` === anchor);
+    const text = (named.length ? named : sections).map(([, words]) => words).join(" ");""",
     ),
 )
 

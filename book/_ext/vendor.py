@@ -67,6 +67,10 @@ def fetch_all() -> None:
     for package in PACKAGES:
         if not all(holds(target, pinned) for target, pinned in package.files.values()):
             fetch(package)
+    wanted = {target for package in PACKAGES for target, _ in package.files.values()}
+    for path in SITE.rglob("*"):
+        if path.is_file() and path not in wanted:
+            path.unlink()  # of an earlier list: the built book would carry it along
 
 
 def fetch(package: Package) -> None:

@@ -183,6 +183,10 @@ def test_configurations_out_of_range_are_refused(name: str, value: object) -> No
 def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         learn(model(), seed=-1)
+    for name in ("memory", "starts", "controller", "config"):
+        parts = {"memory": model(), "starts": moments(4), "controller": None, "config": CONFIG}
+        with pytest.raises(TypeError, match=f"{name} must be of .*, got str"):
+            train_behaviour(**{**parts, name: "x"}, progress=False)
     with pytest.raises(ValueError, match="the value reads 288 features, M has 8"):
         learn(model(), replace(CONFIG, value=ValueConfig()))
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):

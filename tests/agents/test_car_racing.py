@@ -26,6 +26,7 @@ from wmlib.agents.world_models import Agent, DreamTrainingConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.data import Episode, Replay, SmoothRandomPolicy, collect, run_episode
 from wmlib.memory import MDNRNN, Codes, MemoryConfig
+from wmlib.storage import DamagedFileError
 from wmlib.vision import VisionConfig
 
 ARTIFACT = Path(__file__).parents[2] / "artifacts" / "car-racing"
@@ -288,6 +289,22 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
 def test_recipes_that_cannot_run_are_refused_at_once(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{name} must be .*, got {value!r}"):
         Recipe(**{name: value})
+
+
+def test_parts_of_another_kind_are_refused(tmp_path: Path) -> None:
+    for name in ("exploration", "vision", "controller", "behaviour", "dream"):
+        with pytest.raises(TypeError, match=f"{name} must be of .*Config, got int"):
+            Recipe(**{name: 3})
+    with pytest.raises(TypeError, match="recipe must be of Recipe, got str"):
+        train_car_racing(tmp_path / "run", seed=0, recipe="full")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["cycle,real_steps\n0,many\n", "a\n1\n", "cycle\n0,1,2\n", "\xff"])
+def test_a_log_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DamagedFileError, match=r"log.csv: not the log of a run"):
+        Log(tmp_path / "log.csv")
 
 
 def test_no_two_cycles_share_a_track() -> None:

@@ -174,6 +174,17 @@ def test_what_is_out_of_range_is_refused() -> None:
             train(**{name: value})
     with pytest.raises(ValueError, match=r"C reads z 32 and h 256 .* M has 2, 4 and 3"):
         train_in_dream(steering_pays(), starting(), progress=False)
+    for name in ("memory", "starts", "controller", "config"):
+        parts = {
+            "memory": steering_pays(),
+            "starts": starting(),
+            "controller": SHAPE,
+            "config": TINY,
+        }
+        with pytest.raises(TypeError, match=f"{name} must be of .*, got str"):
+            train_in_dream(**{**parts, name: "x"}, progress=False)
+    with pytest.raises(TypeError, match="agent must be of Agent, got NoneType"):
+        after_real_steps(None, seed=0)
     with pytest.raises(ValueError, match="at least one start"):
         train_in_dream(steering_pays(), starting(0), SHAPE, progress=False)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "accessible.py"
 
 
-def test_four_changes_and_no_more() -> None:
+def test_five_changes_and_no_more() -> None:
     spec = importlib.util.spec_from_file_location("accessible_under_test", SOURCE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     page = (
+        '<html lang="en" data-content_root="../"><html data-theme="dark">'
         '<button class="btn search-button-field x" title="Search" aria-label="Search" data-a="b">'
         '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
         '<i class="theme-switch fa-sun" data-mode="light" title="Light"></i><i title="Dark"></i>'
@@ -20,6 +21,7 @@ def test_four_changes_and_no_more() -> None:
         '<div role="list">'
     )
     corrected = (
+        '<html lang="en" data-content_root="../" data-theme="light"><html data-theme="dark">'
         '<button class="btn search-button-field x" title="Search" data-a="b">'
         '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
         '<i class="theme-switch fa-sun" data-mode="light"></i><i title="Dark"></i>'

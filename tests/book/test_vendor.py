@@ -64,6 +64,14 @@ def test_a_missing_file_is_fetched_once(vendor: ModuleType, tmp_path: Path) -> N
     assert len(calls(tmp_path)) == 2
 
 
+def test_a_file_that_is_no_longer_listed_goes(vendor: ModuleType, tmp_path: Path) -> None:
+    old = tmp_path / "site" / "old.js"
+    old.parent.mkdir()
+    old.write_text("alert")
+    vendor.fetch_all()
+    assert not old.exists() and (tmp_path / "site" / "thing.js").exists()
+
+
 def test_another_file_than_the_pinned_one_is_refused(
     vendor: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from wmlib.checks import check_number, check_positive, check_seed, check_whole
+from wmlib.checks import check_kind, check_number, check_positive, check_seed, check_whole
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.dream import Imagined, Starts, check_dream, check_price, most_paid, paid
 from wmlib.memory import MDNRNN, MemoryConfig, State, sample
@@ -168,11 +168,17 @@ def train_behaviour(
         progress: show a bar.
 
     Raises:
-        ValueError: the seed is negative, or the parts do not fit together.
+        ValueError: the seed is out of range, or the parts do not fit together.
+        TypeError: a part is not what it should be.
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
     cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
     check_seed(seed)
+    for name, part, kind in (
+        ("memory", memory, MDNRNN), ("starts", starts, Starts), ("config", cfg, BehaviourConfig),
+        ("controller", shape, ControllerConfig),
+    ):  # fmt: skip
+        check_kind(name, part, kind)
     if cfg.value.features != memory.config.latent + memory.config.hidden:
         raise ValueError(
             f"the value reads {cfg.value.features} features, M has "

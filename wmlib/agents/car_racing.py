@@ -29,7 +29,14 @@ from wmlib.agents.run_log import Log, Row
 from wmlib.agents.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
-from wmlib.checks import LARGEST_SEED, check_number, check_positive, check_seed, check_whole
+from wmlib.checks import (
+    LARGEST_SEED,
+    check_kind,
+    check_number,
+    check_positive,
+    check_seed,
+    check_whole,
+)
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import (
     ExplorationConfig,
@@ -110,6 +117,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_whole("warm", self.warm, 0)
+        for name, kind in (
+            ("exploration", ExplorationConfig), ("vision", VisionConfig),
+            ("controller", ControllerConfig), ("behaviour", BehaviourConfig),
+            ("dream", DreamTrainingConfig),
+        ):  # fmt: skip
+            check_kind(name, getattr(self, name), kind)
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
         counts = (
             "patience", "action_repeat", "vision_steps", "memory_steps", "cycle_patience",
@@ -179,6 +192,7 @@ def train_car_racing(
         NotFiniteError: a loss or a dreamed return is not finite.
     """
     recipe, folder = recipe or Recipe(), Path(folder)
+    check_kind("recipe", recipe, Recipe)
     check_seed(seed, LARGEST_SEED // TRACKS - 1)
     check_jobs(n_jobs)
     claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
@@ -427,7 +441,7 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
     """
     path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
     if path.exists():
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_bytes() != text.encode():
             raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
         if not resume:
             raise ValueError(f"{folder} holds this run already; go on with it by --resume")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wmlib.storage import write_atomically
+from wmlib.storage import DamagedFileError, write_atomically
 
 Row = dict[str, float]
 
@@ -23,14 +23,20 @@ class Log:
     )  # fmt: skip
 
     def __init__(self, path: Path) -> None:
+        """Go on with the table at `path`, if there is one; a DamagedFileError if it is no table."""
         self.path = path
         self.rows: list[Row] = []
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [
-                    {name: _number(text) for name, text in row.items() if text}
-                    for row in csv.DictReader(file)
-                ]
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    self.rows = [
+                        {name: _number(text) for name, text in row.items() if text}
+                        for row in csv.DictReader(file, strict=True)
+                    ]
+            except (ValueError, AttributeError, csv.Error) as error:
+                raise DamagedFileError(f"{path}: not the log of a run ({error})") from error
+            if any("cycle" not in row for row in self.rows):
+                raise DamagedFileError(f"{path}: not the log of a run (a row has no cycle)")
 
     def has(self, cycle: int) -> bool:
         return any(row["cycle"] == cycle for row in self.rows)

@@ -18,7 +18,14 @@ import torch
 from tqdm.auto import tqdm
 
 from wmlib.acting import WorldModelPolicy
-from wmlib.checks import check_number, check_positive, check_seed, check_share, check_whole
+from wmlib.checks import (
+    check_kind,
+    check_number,
+    check_positive,
+    check_seed,
+    check_share,
+    check_whole,
+)
 from wmlib.controller import ControllerConfig, LinearController
 from wmlib.data import run_episode
 from wmlib.dream import Dream, Starts, check_dream, most_paid, warm_up
@@ -101,6 +108,8 @@ class Agent:
 
 def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat: int = 3) -> Starts:
     """One moment to dream from (S = 1): the last of `steps` real decisions that the agent drove."""
+    check_kind("agent", agent, Agent)
+    check_whole("action_repeat", action_repeat, 1)
     env = gym.make("wmlib/CarRacing-v3", action_repeat=action_repeat)
     episode = run_episode(env, agent.policy(), seed, max_steps=steps)
     env.close()
@@ -145,9 +154,15 @@ def train_in_dream(
     Raises:
         ValueError: an argument is out of range, the parts do not fit together, or the state belongs
             to another run.
+        TypeError: a part is not what it should be.
         NotFiniteError: a dreamed return is not finite.
     """
     config, shape = config or DreamTrainingConfig(), controller or ControllerConfig()
+    for name, part, kind in (
+        ("memory", memory, MDNRNN), ("starts", starts, Starts),
+        ("config", config, DreamTrainingConfig), ("controller", shape, ControllerConfig),
+    ):  # fmt: skip
+        check_kind(name, part, kind)
     check_whole("every", every, 1)
     check_seed(seed)
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)

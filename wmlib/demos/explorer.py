@@ -60,8 +60,8 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             has no more after the warm-up. A moment is followed by as many.
         horizon: at first, in decisions; None for 30, or for the longest.
         temperature: at first.
-        start: at first, the row of a moment; None for the one after which the picture changes most
-            up to the horizon, on a road a bend.
+        start: at first, the row of a moment; None for a bend: the one after which the first
+            action, which is steering in CarRacing, stands most to one side up to the horizon.
         dreams: at first.
         seed: at first, in [0, 2**29); dream d has the noise of `RandomState(8 * seed + d)`.
         seconds_per_decision: > 0; three frames of CarRacing are 0.06 s.
@@ -128,7 +128,7 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         horizon = min(30, most) if horizon is None else horizon
         self._check("horizon", horizon)
         if start is None:
-            start = int(self._baselines.repeat[:, :horizon].mean(1).argmax())
+            start = self._bend(horizon)
         settings = {
             "horizon": horizon,
             "temperature": temperature,
@@ -210,6 +210,11 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             errors = np.stack([self._errors(each, frames) for each in codes])  # (D, T)
             self._latest = key, Forecasts(rewards.numpy(), errors)
         return self._latest[1]
+
+    def _bend(self, horizon: int) -> int:
+        """The row of the moment after which the first action stands most to one side."""
+        rows = self._first[:, None] + np.arange(horizon)  # (S, T)
+        return int(np.abs(self._actions[rows, 0].mean(1)).argmax())
 
     def _pictures(self, start: int, horizon: int) -> np.ndarray:
         """The last frame seen, the real one at the horizon, and a dreamed one, (3, H, W, C)."""

@@ -21,6 +21,9 @@ LOG_SIGMA = (-7.0, 7.0)
 ever narrower overflows, and the loss becomes NaN. Inside it sigma runs from
 0.0009 to 1100, in units of a latent whose prior is N(0, 1). Ours."""
 
+Tape = tuple[Array, ...]
+"""What one step of the LSTM keeps for the way back."""
+
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
@@ -162,25 +165,33 @@ class MemoryModel:
     def gradients(
         self, z: npt.ArrayLike, a: npt.ArrayLike
     ) -> tuple[float, dict[str, Array]]:
-        """The loss, and its derivative by each weight, through time.
+        """The loss, and its derivative with respect to each weight.
 
         The loss is the mean of -log p(z_{t+1} | z_0..z_t, a_0..a_t), in
         nats for each step; the LSTM starts from h = c = 0. Below, d_y is
-        the derivative of the loss by y, and y = u @ W sends d_y back as
-        d_u = d_y @ W.T and d_W = u.T @ d_y.
+        the derivative of the loss with respect to y, and y = u @ W sends
+        d_y back as d_u = d_y @ W.T and d_W = u.T @ d_y.
         """
         z = vectors("z", z, self.z_dim)
         a = vectors("a", a, self.a_dim)
         if a.ndim != 3 or 0 in a.shape[:2]:
             raise ValueError(f"a must have shape (B, T, A), got {a.shape}")
-        B, T, _ = a.shape
-        same("z", z.shape, (B, T + 1, self.z_dim))
-        H, K, D = self.h_dim, self.n_mix, self.z_dim
+        same("z", z.shape, (len(a), a.shape[1] + 1, self.z_dim))
+        hs, tape = self.unroll(z[:, :-1], a)
+        loss, d_raw = self.mixture_slope(hs @ self.W_mdn, z[:, 1:])
+        grads = self.through_time(tape, d_raw @ self.W_mdn.T)
+        grads["W_mdn"] = np.einsum("bth,btr->hr", hs, d_raw)
+        return loss, grads
 
-        # Forward through time, keeping every step for the way back
-        h, c = np.zeros((2, B, H))
-        hs = np.zeros((B, T, H))
-        tape = []
+    def unroll(self, z: Array, a: Array) -> tuple[Array, list[Tape]]:
+        """Forward through time: every h (B, T, H), and what made it.
+
+        Takes z (B, T, Z) and a (B, T, A).
+        """
+        B, T, _ = a.shape
+        h, c = np.zeros((2, B, self.h_dim))
+        hs = np.zeros((B, T, self.h_dim))
+        tape: list[Tape] = []
         for t in range(T):
             xh = np.concatenate([z[:, t], a[:, t], h], axis=-1)
             f, i, o, c_hat = self.gates(xh)
@@ -188,13 +199,20 @@ class MemoryModel:
             tanh_c = np.tanh(c)
             h = hs[:, t] = o * tanh_c
             tape.append((xh, f, i, o, c_hat, c_prev, tanh_c))
-        raw = hs @ self.W_mdn  # (B, T, K (1 + 2 Z))
-        pi, mu, sigma = self.mixture(raw)
-        nll, share = mixture_nll(pi, mu, sigma, z[:, 1:])  # (B, T), + (K,)
+        return hs, tape
 
-        # Mixture: each Gaussian is pulled by its share of the target
+    def mixture_slope(self, raw: Array, target: Array) -> tuple[float, Array]:
+        """The loss, and its derivative d_raw, shaped like raw.
+
+        Takes the head's numbers (B, T, K (1 + 2 Z)), target (B, T, Z). Each
+        Gaussian is pulled by its share of the target.
+        """
+        K, D = self.n_mix, self.z_dim
+        pi, mu, sigma = self.mixture(raw)
+        nll, share = mixture_nll(pi, mu, sigma, target)  # (B, T), + (K,)
+        B, T = nll.shape
         pull = share[..., None] / nll.size  # (B, T, K, 1)
-        u = (z[:, 1:, None] - mu) / sigma  # (B, T, K, Z)
+        u = (target[..., None, :] - mu) / sigma  # (B, T, K, Z)
         d_logit = (pi - share) / nll.size
         d_mu = (-pull * u / sigma).reshape(B, T, K * D)
         d_log_sigma = (pull * (1 - u**2)).reshape(B, T, K * D)
@@ -202,13 +220,14 @@ class MemoryModel:
         log_sigma = raw[..., K + K * D :]
         d_log_sigma *= (low <= log_sigma) & (log_sigma <= high)
         d_raw = np.concatenate([d_logit, d_mu, d_log_sigma], axis=-1)
-        d_hs = d_raw @ self.W_mdn.T  # (B, T, H)
+        return float(nll.mean()), d_raw
 
-        # Back through time: d_h and d_c come from step t + 1
+    def through_time(self, tape: list[Tape], d_hs: Array) -> dict[str, Array]:
+        """Back through time: the gates' derivatives from d_hs (B, T, H)."""
+        H = self.h_dim
         grads = {g: np.zeros_like(self.Wf) for g in ("Wf", "Wi", "Wo", "Wc")}
-        grads["W_mdn"] = np.einsum("bth,btr->hr", hs, d_raw)
-        d_h, d_c = np.zeros((2, B, H))
-        for t in reversed(range(T)):
+        d_h, d_c = np.zeros((2, len(d_hs), H))  # come from step t + 1
+        for t in reversed(range(len(tape))):
             xh, f, i, o, c_hat, c_prev, tanh_c = tape[t]
             d_h = d_h + d_hs[:, t]
             d_c = d_c + d_h * o * (1 - tanh_c**2)
@@ -218,12 +237,12 @@ class MemoryModel:
                 "Wo": d_h * tanh_c * o * (1 - o),
                 "Wc": d_c * i * (1 - c_hat**2),
             }
-            d_h = np.zeros((B, H))
+            d_h = np.zeros_like(d_h)
             for name, d in d_gates.items():
                 grads[name] += xh.T @ d
                 d_h += d @ getattr(self, name)[-H:].T
             d_c = d_c * f
-        return float(nll.mean()), grads
+        return grads
 
 
 def mixture_nll(
@@ -233,7 +252,7 @@ def mixture_nll(
 
     Takes pi (..., K), mu and sigma (..., K, Z), z (..., Z). Returns nll
     (...) and share (..., K), the posterior probability of each component,
-    which is also the derivative of -nll by its log density.
+    which is also the derivative of -nll with respect to its log density.
     """
     same("mu", np.shape(mu), (*np.shape(pi), *np.shape(z)[-1:]))
     same("sigma", np.shape(sigma), np.shape(mu))

@@ -1,0 +1,45 @@
+"""Version, address and repository: what a page says and offers."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "book" / "_ext" / "edition.py"
+
+
+@pytest.fixture
+def edition() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("edition_under_test", SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_buttons_need_a_repository(edition: ModuleType) -> None:
+    without = edition.options({"repository_url": "", "launch_buttons": {}}, "1.2")
+    assert "1.2" in without["extra_footer"]
+    assert not set(edition.BUTTONS) & set(without) and without["launch_buttons"] == {}
+    with_one = edition.options({"repository_url": "https://example.org/a/b"}, "1.2")
+    assert all(with_one[button] is True for button in edition.BUTTONS)
+    assert with_one["launch_buttons"]["colab_url"].startswith("https://colab.")
+
+
+def test_the_version_is_the_library_s(edition: ModuleType, tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert edition.version(ROOT) == project["version"]
+    assert edition.version(tmp_path) == ""
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    page = (ROOT / "book" / "references.md").read_text(encoding="utf-8")
+    assert f"Version {project['version']}" in page and citation["title"] in page

@@ -1,0 +1,118 @@
+"""What the README and the errata page say was measured is what the committed rows say."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wmlib.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+Row = dict[str, Any]
+
+
+def rows(name: str) -> list[Row]:
+    text = (ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8")
+    return list(json.loads(text)["rows"])
+
+
+def line(begin: str, page: str = "README.md") -> str:
+    """The one line of a page that begins so."""
+    (found,) = (
+        line
+        for line in (ROOT / page).read_text(encoding="utf-8").splitlines()
+        if line.startswith(begin)
+    )
+    return found
+
+
+def bold(row: Row, digits: int = 1) -> str:
+    low, high = row["interval95"]
+    return f"**{row['mean']:.{digits}f}** [{low:.0f}, {high:.0f}]"
+
+
+FULL = [row for row in rows("car-racing") if row["variant"] == "full"]
+
+
+@pytest.mark.parametrize("row", FULL, ids=lambda row: f"seed-{row['seed']}")
+def test_full_runs_are_all_told(row: Row) -> None:
+    told = line("| C trained in dreams alone, driving and dreaming in turns")
+    assert bold(row) in told and f"{round(row['real_steps'], -3):,}" in told
+    assert row["seconds"] <= 45 * 60
+
+
+def test_the_mean_of_the_runs_has_its_interval() -> None:
+    means = [row["mean"] for row in FULL]
+    centre = sum(means) / len(means)
+    variance = sum((mean - centre) ** 2 for mean in means) / (len(means) - 1)
+    half = 4.303 * math.sqrt(variance / len(means))  # Student's t, 2 degrees of freedom, 95 %
+    told = line("| C trained in dreams alone, driving and dreaming in turns")
+    assert len(means) == 3 and f"{centre:.1f} ± {half:.0f}" in told
+    spreads = ", ".join(f"{row['sd']:.0f}" for row in FULL)
+    assert f"{spreads} between tracks" in told
+
+
+def maker(row: Row) -> str:
+    """Of the processor: AMD or Intel."""
+    return str(row["processor"]).split("(")[0].split()[0]
+
+
+def test_fresh_tracks_and_other_roundings_are_told() -> None:
+    found = {(r["agent"], maker(r), r["capability"]): r for r in rows("simd")}
+    told = line("| the second of these on 100 tracks")
+    wide, other, narrow = (
+        found["car-racing", *key]
+        for key in (("AMD", "AVX512"), ("Intel", "AVX512"), ("Intel", "DEFAULT"))
+    )
+    assert all(len(row["returns"]) == 100 for row in (wide, other, narrow))
+    assert bold(wide) in told and f"between tracks {wide['sd']:.0f}" in told
+    assert f"another maker {other['mean']:.1f}" in told
+    assert f"instructions {narrow['mean']:.1f}" in told
+    told = line("| C bred in dreams alone, from random driving")
+    means = [r["mean"] for r in rows("simd") if r["agent"] == "car-racing-random"]
+    assert len(means) == 3 and f"{min(means):.0f} to {max(means):.0f}" in told
+
+
+@pytest.mark.parametrize("row", rows("ppo"), ids=lambda row: f"seed-{row['seed']}")
+def test_ppo_is_told(row: Row) -> None:
+    assert bold(row, digits=0) in line("| PPO of stable-baselines3")
+    assert 22 <= round(row["seconds"] / 60) <= 25
+
+
+def test_the_errata_page_tells_the_spread_between_tracks() -> None:
+    page = (ROOT / "book" / "errata.md").read_text(encoding="utf-8")
+    spreads = sorted(round(row["sd"]) for row in FULL)
+    assert re.search("ours are {}, {} and {}".format(*spreads), page)
+
+
+def test_the_kept_drive_is_the_worst_of_its_row() -> None:
+    drive, manifest = load_checkpoint(
+        ROOT / "artifacts" / "car-racing" / "worst-drive.safetensors", "drive"
+    )
+    made = manifest["made"]
+    (row,) = (
+        row
+        for row in rows("simd")
+        if (row["agent"], row["tracks"], maker(row), row["capability"])
+        == ("car-racing", "fresh", "AMD", made["capability"])
+    )
+    worst = min(row["returns"])
+    assert manifest["scored"]["return"] == worst == pytest.approx(float(drive["rewards"].sum()))
+    assert row["seeds"][row["returns"].index(worst)] == manifest["config"]["seed"]
+    assert drive["pictures"].dtype == "uint8" and drive["pictures"].shape[1:] == (64, 64, 3)
+    assert len(drive["codes"]) == len(drive["car"]) == len(drive["actions"]) + 1
+
+
+def test_the_fresh_tracks_are_those_of_the_rule() -> None:
+    text = (ROOT / "benchmarks" / "results" / "tracks.json").read_text(encoding="utf-8")
+    manifest = json.loads((ROOT / "artifacts" / "car-racing" / "controller.json").read_text())
+    rng = np.random.default_rng(int(manifest["sha256"][:16], 16))
+    drawn = sorted(int(rng.integers(10**9, 2 * 10**9)) for _ in range(100))
+    assert json.loads(text)["seeds"] == drawn and len(set(drawn)) == 100
+    for row in rows("simd"):
+        listed = drawn if row["tracks"] == "fresh" else FULL[1]["seeds"]
+        assert row["seeds"] == listed[: len(row["seeds"])]
