@@ -9,6 +9,7 @@ at every step (a network's forward pass) has no such check.
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import functools
 import inspect
 import reprlib
@@ -48,10 +49,12 @@ def typed(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """
     names = list(inspect.signature(function).parameters)
     hints: dict[str, Any] = {}
+    with contextlib.suppress(NameError):  # a class that is defined further down
+        hints.update(get_type_hints(function))
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if not hints:  # at the first call: by then every class that is named exists
+        if not hints:  # by now every class that is named exists
             hints.update(get_type_hints(function))
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if name in hints:
