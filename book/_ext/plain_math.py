@@ -27,8 +27,8 @@ DISPLAY = re.compile(
     re.DOTALL,
 )
 HIDE = (
-    "<noscript><style>.wm-tex { display: none; } div.math { margin: 1em 0; overflow-x: auto; "
-    "text-align: center; }</style></noscript>"
+    "<noscript><style>.wm-tex { display: none !important; } div.math { margin: 1em 0; } "
+    "div.math > noscript { flex: 1; min-width: 0; overflow-x: auto; }</style></noscript>"
 )
 Equation = tuple[str, bool]  # TeX, and whether it stands on a line of its own
 
