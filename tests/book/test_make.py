@@ -57,7 +57,7 @@ def test_every_command_works_in_a_folder_with_spaces(folder: Path) -> None:
         (folder / "_build" / "html" / page).touch()
     done, calls = make(folder, f"PYTHON={sys.executable}", "setup")
     assert done.returncode == 0, done.stderr
-    assert [call.split()[0] for call in calls] == ["python"] * 3  # pip twice, and vendor.py
+    assert [call.split()[0] for call in calls] == ["python"] * 4  # pip twice, vendor.py, ipykernel
     assert (folder / ".venv" / ".installed").exists()
     for target, program in (
         ("book", "jupyter-book build . -W -n --keep-going"), ("test", "python -m pytest"),

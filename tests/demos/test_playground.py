@@ -56,7 +56,7 @@ def test_what_is_no_playground_is_refused() -> None:
         (DYNA, {"updates": -1}, r"updates must be an integer in 0\.\.50, got -1"),
         (DYNA, {"updates": 51}, "updates must be"),
         (DYNA, {"updates": 2.5}, "updates must be"),
-        (DYNA, {"bonus": -0.1}, "bonus must be a number >= 0, got -0.1"),
+        (DYNA, {"bonus": -0.1}, r"bonus must be a number in \[0, inf\), got -0\.1"),
         (DYNA, {"bonus": np.nan}, "bonus must be"),
         (DYNA, {"step_size": 0}, "step_size must be"),
         (DYNA, {"discount": 1}, "discount must be"),

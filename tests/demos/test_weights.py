@@ -46,7 +46,8 @@ def test_all_that_a_page_needs_is_there_and_no_more(agent: Agent, starts: Starts
         p.numel() for name, p in agent.vision.named_parameters()
         if name.startswith(("from_code", "deconvolutions"))
     )  # fmt: skip
-    parameters = decoder + agent.memory.paper_parameters() + 257 * 2 + 867
+    order = agent.vision.config.latent  # of the sliders
+    parameters = decoder + order + agent.memory.paper_parameters() + 257 * 2 + 867
     assert sum(array.size for array in arrays.values()) == parameters + 3 * (32 + 2 * 256)
     torch.testing.assert_close(torch.tensor(arrays["starts.cell"]), starts.cell, rtol=0, atol=0)
     np.testing.assert_array_equal(
@@ -61,6 +62,7 @@ def test_the_copy_has_the_numbers_of_the_page(agent: Agent) -> None:
     state = {f"vision.{name}": tensor for name, tensor in packed.vision.state_dict().items()}
     state |= {f"memory.{name}": tensor for name, tensor in packed.memory.state_dict().items()}
     state["memory.lstm.bias"] = state["memory.lstm.bias_ih_l0"] + state["memory.lstm.bias_hh_l0"]
+    assert sorted(arrays.pop("latents.order")) == list(range(agent.vision.config.latent))
     for name, array in arrays.items():
         np.testing.assert_array_equal(state[name].numpy(), array)
     for name, tensor in agent.vision.state_dict().items():
