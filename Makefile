@@ -49,11 +49,11 @@ test: $(READY)  ## test the library, then run the chapters as tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) --nbmake --nbmake-timeout=600 --override-ini addopts= book/
 
 test-slow: $(READY)  ## the library's slow tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m slow
+	$(BIN)/python -m pytest -m slow $(SIDE_BY_SIDE)
 
 check-site: $(READY)  ## check the built book (links, every page in a browser without a network), and the demos in JupyterLab
 	@test -f $(HTML)/book/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m site tests/site
+	$(BIN)/python -m pytest -m site $(SIDE_BY_SIDE) tests/site
 
 shake: $(READY)  ## run every chapter many times under changed arithmetic (hours), and keep the rows
 	$(BIN)/python benchmarks/shake.py --save
