@@ -65,8 +65,8 @@ v, _ = train_vision(
 )
 codes = Codes.of(episodes, v.encode)
 m, _ = train_memory(
-    codes, MemoryConfig(8, hidden=32, window=16, batch=8, learning_rate=1e-2), steps=80,
-    progress=False,
+    codes, MemoryConfig(8, hidden=32, window=16, batch=8, learning_rate=1e-2, reward="normal"),
+    steps=80, progress=False,
 )
 m.end.bias.data -= 10  # so few updates leave it open whether a drive ends at any moment
 mine = DriveTheDream((v, m), starts=warm_up(m, codes, 30).take(slice(None, None, 30)), seed=3)
