@@ -312,8 +312,8 @@ def save(rows: list[dict[str, Any]], path: Path) -> None:
     partial.replace(path)
 
 
-def changed(chapters: list[Path], path: Path, enough: int = 20) -> list[Path]:
-    """Return the chapters whose code has fewer than `enough` rows in the results."""
+def changed(chapters: list[Path], path: Path, enough: int = 2) -> list[Path]:
+    """Return the chapters whose code, as it is now, has fewer than `enough` rows in the results."""
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     have = [(row["chapter"], row["digest"]) for row in rows]
     return [c for c in chapters if have.count((c.stem, digest(c))) < enough]
@@ -335,7 +335,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run chapters under changed arithmetic.")
     parser.add_argument("chapters", nargs="*", type=Path, help="notebooks; default: all of book/")
     parser.add_argument("--variants", default="99", metavar="N", help="how many, or names a,b,c")
-    parser.add_argument("--changed", action="store_true", help="only what has too few rows")
+    parser.add_argument(
+        "--changed", action="store_true", help="only chapters changed since their rows"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time (default: 2)")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds a run may take")
     parser.add_argument("--values", action="store_true", help="print every value and its range")
