@@ -39,5 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by size: a long chapter should not start last."""
-    items.sort(key=lambda item: -item.path.stat().st_size)
+    """A long chapter should not start last."""
+    from run_ahead import longest_first
+
+    order = longest_first([item.path for item in items])
+    items.sort(key=lambda item: order.index(item.path))

@@ -8,6 +8,7 @@ run, so that `make book` after `make test` runs nothing again.
 A kernel gets one thread: two chapters with two threads each would wait for one another.
 """
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,8 +30,14 @@ def one_thread_each() -> None:
 
 
 def longest_first(chapters: list[Path]) -> list[Path]:
-    """Sort by size, for that is what is known: a long one should not start last."""
-    return sorted(chapters, key=lambda path: -path.stat().st_size)
+    """Sort by the seconds of earlier runs, or else by size: a long one should not start last."""
+    seconds: dict[str, float] = {}
+    for root in {chapter.parents[1] for chapter in chapters}:
+        rows = root / "benchmarks" / "results" / "shake.json"
+        if rows.exists():
+            for row in json.loads(rows.read_text(encoding="utf-8"))["rows"]:
+                seconds[row["chapter"]] = max(row["seconds"], seconds.get(row["chapter"], 0))
+    return sorted(chapters, key=lambda path: (-seconds.get(path.stem, 0), -path.stat().st_size))
 
 
 def is_kept(cache: JupyterCacheAbstract, chapter: Path) -> bool:
