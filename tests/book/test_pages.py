@@ -54,6 +54,13 @@ def test_bookkeeping_is_seen() -> None:
 
 
 @each_chapter
+def test_no_backslash_is_doubled(chapter: Path) -> None:
+    """In an equation `\\\\lambda` is a new line and a word; a new line stands at a line's end."""
+    for cell in cells(chapter, "markdown"):
+        assert re.findall(r".{20}\\\\[A-Za-z,;].{9}", source(cell)) == []
+
+
+@each_chapter
 def test_open_code_comes_in_short_pieces(chapter: Path) -> None:
     for cell in cells(chapter, "code"):
         if not tags(cell) & FOLDED:
