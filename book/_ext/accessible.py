@@ -1,9 +1,10 @@
 """Sphinx extension: take back what the theme and docutils say wrongly to a screen reader.
 
-axe-core calls four things in every built page serious or critical. The search field's button is
+axe-core calls five things in the built pages serious or critical. The search field's button is
 called "Search" although "Search Ctrl + K" stands on it; the titles of three icons stand inside a
 button that has a name of its own; a bibliography is called a list, whose entries are no items;
-and what unfolds the pages of a chapter has no name.
+what unfolds the pages of a chapter has no name; and what unfolds a cell has another than the one
+that stands on it.
 A page whose scripts do not run stays in no theme, with half of the dark one's colours; it is light.
 And what scrolls, because it is too wide for its place, must be reached by keyboard: an equation, or
 on a small screen a table.
@@ -20,6 +21,7 @@ CHANGES = (
     (re.compile(r'(<i class="theme-switch [^>]*?) title="[^"]*"'), r"\1"),
     (re.compile(r'<div role="list" class="citation-list">'), '<div class="citation-list">'),
     (re.compile(r'(<div class="citation" id="[^"]*") role="doc-biblioentry"'), r"\1"),
+    (re.compile(r'<summary aria-label="Toggle hidden content">'), "<summary>"),
     (
         re.compile(r'<summary>(<span class="toctree-toggle")'),
         r'<summary aria-label="Pages of this chapter">\1',

@@ -6,7 +6,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "accessible.py"
 
 
-def test_five_changes_and_no_more() -> None:
+def test_these_changes_and_no_more() -> None:
     spec = importlib.util.spec_from_file_location("accessible_under_test", SOURCE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -18,7 +18,7 @@ def test_five_changes_and_no_more() -> None:
         '<i class="theme-switch fa-sun" data-mode="light" title="Light"></i><i title="Dark"></i>'
         '<div role="list" class="citation-list">'
         '<div class="citation" id="a" role="doc-biblioentry">'
-        '<div role="list">'
+        '<div role="list"><summary aria-label="Toggle hidden content">Show<summary aria-label="A">'
     )
     corrected = (
         '<html lang="en" data-theme="light" class="a"><html data-theme="dark"><p data-theme="auto">'
@@ -26,7 +26,7 @@ def test_five_changes_and_no_more() -> None:
         '<button class="btn search-button x" title="Search" aria-label="Search" data-a="b">'
         '<i class="theme-switch fa-sun" data-mode="light"></i><i title="Dark"></i>'
         '<div class="citation-list"><div class="citation" id="a">'
-        '<div role="list">'
+        '<div role="list"><summary>Show<summary aria-label="A">'
     )
     assert module.correct(page) == corrected
     assert module.correct(corrected) == corrected
