@@ -1,0 +1,54 @@
+"""Figures of a built page: a drawing gets lighter and looks the same, a picture stays as it is."""
+
+import importlib.util
+import io
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "light_figures.py"
+
+
+@pytest.fixture(scope="module")
+def light() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("light_figures_under_test", SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_drawing_gets_lighter_and_looks_the_same(light: ModuleType) -> None:
+    figure, axis = plt.subplots(figsize=(6, 3))
+    for k in range(5):
+        axis.plot(np.sin(np.arange(50) / (k + 2)), label=f"line {k}")
+    axis.legend()
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    plt.close(figure)
+    before = file.getvalue()
+    after = light.lightened(before)
+    assert len(after) < 0.6 * len(before)
+    old, new = (
+        np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float) for data in (before, after)
+    )
+    assert np.abs(old - new).mean() < 0.5 and np.abs(old - new).max() < 32
+    assert light.lightened(after) is after
+
+
+def test_pictures_and_glass_stay_as_they_are(light: ModuleType) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    glass = np.full((50, 50, 4), 100, np.uint8)
+    for pixels in (noise, glass):
+        data = png(pixels)
+        assert light.lightened(data) is data
