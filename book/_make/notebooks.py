@@ -30,11 +30,10 @@ READ_ME = """\
 The chapters of "World Models from Scratch" {version}, to run.
 
     pip install .          (in a clone of the repository, which brings wmlib)
-    pip install jupyterlab jupyterlab-myst
+    pip install jupyterlab
     jupyter lab book/
 
-The folders beside book/ hold what the chapters read. jupyterlab-myst shows their text as the
-book does; without it they run all the same.
+The folders beside book/ hold what the chapters read.
 """
 FOLDERS = ("artifacts", "benchmarks/results", "book/images")
 DAY = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal contents make equal archives

@@ -82,12 +82,6 @@ shipped
     "maze = Playground(updates=0)\nmaze",
 )
 
-MYST = """
-```{admonition} In words
-The square $x^2$ of `x`.
-```
-"""
-
 
 @dataclass
 class Lab:
@@ -152,8 +146,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """JupyterLab on a free port of this machine, with settings of its own; the notebook in it."""
     folder = tmp_path_factory.mktemp("jupyterlab")
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS]
-        + [nbformat.v4.new_markdown_cell(MYST)],
+        cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     (folder / "work").mkdir()
@@ -328,14 +321,6 @@ def test_python_and_the_reader_set_the_temperature(lab: Lab) -> None:
     slider.focus()
     lab.page.keyboard.press("ArrowRight")
     lab.soon("abs(mine.temperature - 0.35) < 1e-6")
-
-
-def test_myst_is_shown_as_the_book_shows_it(lab: Lab) -> None:
-    cell = lab.page.locator(".jp-Notebook .jp-MarkdownCell").last
-    cell.scroll_into_view_if_needed()
-    cell.get_by_text("In words").first.wait_for(timeout=PATIENCE * 1000)
-    shown = cell.locator(".jp-RenderedMarkdown, .myst").last.inner_text()
-    assert "The square" in shown and "{admonition}" not in shown and "```" not in shown
 
 
 def test_the_reader_takes_the_wheel_from_c(lab: Lab) -> None:
