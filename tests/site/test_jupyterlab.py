@@ -406,6 +406,7 @@ def test_a_page_that_is_loaded_again_shows_what_python_knows(lab: Lab) -> None:
     lab.page.reload()
     lab.page.wait_for_function(READY)
     wait(lab.demo("mine"), "demo.querySelector('.wm-slider input').valueAsNumber === 0.5")
-    wait(lab.demo("sliders"), "demo.querySelector('.wm-latents input').valueAsNumber === 2.5")
+    first = lab.demo("sliders").get_by_label("z0", exact=True)
+    expect(first).to_have_value("2.5", timeout=PATIENCE * 1000)
     press(lab.demo("mine"), "One step")
     lab.soon("mine.decisions == 1")
