@@ -46,25 +46,17 @@ class Book:
 
     def build(self) -> tuple[int, set[str]]:
         """Build, and return the exit code and the chapters that ran."""
-        log = self.root / "ran"
-        log.unlink(missing_ok=True)
-        result = subprocess.run(
-            [JUPYTER_BOOK, "build", ".", "-W", "-n", "--keep-going"],
-            cwd=self.root,
-            env=os.environ | {"PYTHONPATH": str(self.root), "RAN": str(log)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.output = result.stdout
-        return result.returncode, set(log.read_text().split()) if log.exists() else set()
+        return self.run(JUPYTER_BOOK, "build", ".", "-W", "-n", "--keep-going")
 
     def test(self) -> tuple[int, set[str]]:
         """Run the chapters with nbmake, and return the exit code and the chapters that ran."""
+        return self.run(
+            sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider", "book"
+        )
+
+    def run(self, *command: str | Path) -> tuple[int, set[str]]:
         log = self.root / "ran"
         log.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider", "book"]
         result = subprocess.run(
             command,
             cwd=self.root,
