@@ -40,7 +40,7 @@ from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "compounding.json"
-ARTIFACT = ROOT / "artifacts" / "car-racing"
+ARTIFACT = ROOT / "artifacts" / "world-models-car-racing"
 ENV_ID, ENV_KWARGS = "wmlib/CarRacing-v3", {"action_repeat": 3}
 WARM, AHEAD, DREAMS, NOISE = 16, 100, 8, 0.3
 PICTURES = (1, 3, 5, 10, 20, 50, 100)  # decisions ahead at which the shipped M's are compared

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--tracks", type=int, default=24)
     options = parser.parse_args()
-    agent = Agent.load(ROOT / "artifacts" / "car-racing-random")
+    agent = Agent.load(ROOT / "artifacts" / "world-models-car-racing-random")
     env = gym.make(ENV_ID, **ENV_KWARGS)
     episodes = collect(
         SmoothRandomPolicy(env.action_space), ENV_ID, episodes=80, seed=20_000, max_steps=150,

@@ -34,7 +34,7 @@ from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "horizons.json"
-ARTIFACT = ROOT / "artifacts" / "car-racing"
+ARTIFACT = ROOT / "artifacts" / "world-models-car-racing"
 ENV_ID, ENV_KWARGS = "wmlib/CarRacing-v3", {"action_repeat": 3}
 WARM, AHEAD, TRACKS = 16, 100, 24
 

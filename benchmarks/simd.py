@@ -1,9 +1,9 @@
 """What a score owes to the processor: the same C on the same tracks, rounded otherwise.
 
     python benchmarks/simd.py draw
-    python benchmarks/simd.py drive car-racing fresh
+    python benchmarks/simd.py drive world-models-car-racing fresh
     ATEN_CPU_CAPABILITY=default DNNL_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE \\
-        python benchmarks/simd.py drive car-racing fresh
+        python benchmarks/simd.py drive world-models-car-racing fresh
 
 A processor with wider registers adds in another order, so the last bits of V's and M's sums are
 others; a drive goes on from what it rounded. Each row holds the returns of one agent on one list of
@@ -41,8 +41,8 @@ OUT = ROOT / "benchmarks" / "results" / "simd.json"
 NUMERICS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_CBWR")
 FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 RULE = (
-    "The SHA-256 of the shipped C (artifacts/car-racing/controller.json, first 16 hexadecimal "
-    "digits) seeds numpy.random.default_rng; the first 100 different integers(10**9, 2 * 10**9), "
+    "The SHA-256 of the shipped C (artifacts/world-models-car-racing/controller.json, first 16 "
+    "hexadecimal digits) seeds numpy.random.default_rng; the first 100 different integers(10**9, 2 * 10**9), "
     "sorted. Every other seed of a CarRacing track in this repository is below 10**9."
 )
 
@@ -80,7 +80,7 @@ class Unseen(OfficialCarRacing):
 def fresh_tracks(tracks: int = 100) -> list[int]:
     """Seeds that nobody chose, see `RULE`."""
     _, manifest = load_checkpoint(
-        ROOT / "artifacts" / "car-racing" / "controller.safetensors", "controller"
+        ROOT / "artifacts" / "world-models-car-racing" / "controller.safetensors", "controller"
     )
     rng = np.random.default_rng(int(manifest["sha256"][:16], 16))
     seeds: set[int] = set()
@@ -177,7 +177,7 @@ def drive(agent: str, tracks: str, most: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("draw", "drive"))
-    parser.add_argument("agent", nargs="?", default="car-racing")
+    parser.add_argument("agent", nargs="?", default="world-models-car-racing")
     parser.add_argument("tracks", nargs="?", choices=("fresh", "verdict"), default="fresh")
     parser.add_argument("--most", type=int, help="tracks, then stop (default: all)")
     options = parser.parse_args()

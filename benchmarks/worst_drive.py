@@ -23,7 +23,7 @@ from wmlib.agents.world_models import Agent
 from wmlib.checkpoint import made_by, save_checkpoint
 from wmlib.data import run_episode
 
-OUT = ROOT / "artifacts" / "car-racing" / "worst-drive.safetensors"
+OUT = ROOT / "artifacts" / "world-models-car-racing" / "worst-drive.safetensors"
 SETTLED = 20  # decisions after which the camera has come down and the car has left the start
 PICTURES, BEFORE, STEPS = 8, 5, 5  # how many, how many of them before the miss, decisions apart
 
@@ -76,7 +76,7 @@ def missed(visited: np.ndarray) -> np.ndarray:
 
 def drive(config: DriveConfig) -> tuple[dict[str, np.ndarray], float]:
     """Drive, and keep what a page needs; and the return."""
-    agent = Agent.load(ROOT / "artifacts" / "car-racing")
+    agent = Agent.load(ROOT / "artifacts" / "world-models-car-racing")
     env = Watched(gym.make("wmlib/OfficialCarRacing-v3", action_repeat=config.action_repeat))
     episode = run_episode(env, agent.policy(), config.seed)
     official = env.unwrapped
@@ -110,7 +110,7 @@ def main() -> None:
     here = machine()
     (row,) = (
         row for row in rows()
-        if (row["agent"], row["tracks"]) == ("car-racing", "fresh")
+        if (row["agent"], row["tracks"]) == ("world-models-car-racing", "fresh")
         and all(row[name] == here[name] for name in here)
     )  # fmt: skip
     returns = dict(zip(row["seeds"], row["returns"], strict=True))

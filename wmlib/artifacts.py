@@ -4,20 +4,22 @@ They are part of the repository and not of the installed package. In a checkout 
 the package, whatever folder a notebook runs in; beside a notebook that was taken along, they stand
 in its folder or in one above it.
 
->>> from wmlib.artifacts import artifact, results
->>> artifact("car-racing").name, results("ppo").name
-('car-racing', 'ppo.json')
+>>> from wmlib.artifacts import artifact, load_results
+>>> artifact("world-models-car-racing").name, sorted(load_results("ppo"))
+('world-models-car-racing', ['made', 'rows'])
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).parents[1]
 
 
 def artifact(name: str) -> Path:
-    """The folder of trained weights of that name, such as "car-racing".
+    """The folder of trained weights of that name, such as "world-models-car-racing".
 
     Raises:
         FileNotFoundError: it lies neither beside the package nor above the working folder.
@@ -25,13 +27,14 @@ def artifact(name: str) -> Path:
     return _find(Path("artifacts", name))
 
 
-def results(name: str) -> Path:
-    """The file of measurements of that name, such as "ppo", as JSON.
+def load_results(name: str) -> Any:
+    """The measurements of that name, such as "ppo", as they were committed (JSON).
 
     Raises:
-        FileNotFoundError: it lies neither beside the package nor above the working folder.
+        FileNotFoundError: they lie neither beside the package nor above the working folder.
     """
-    return _find(Path("benchmarks", "results", f"{name}.json"))
+    path = _find(Path("benchmarks", "results", f"{name}.json"))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _find(relative: Path) -> Path:

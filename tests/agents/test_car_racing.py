@@ -29,7 +29,7 @@ from wmlib.memory import MDNRNN, Codes, MemoryConfig
 from wmlib.storage import DamagedFileError
 from wmlib.vision import VisionConfig
 
-ARTIFACT = Path(__file__).parents[2] / "artifacts" / "car-racing"
+ARTIFACT = Path(__file__).parents[2] / "artifacts" / "world-models-car-racing"
 TINY = Recipe(
     episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),

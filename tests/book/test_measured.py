@@ -65,7 +65,7 @@ def test_fresh_tracks_and_other_roundings_are_told() -> None:
     found = {(r["agent"], maker(r), r["capability"]): r for r in rows("simd")}
     told = line("| the second of these on 100 tracks")
     wide, other, narrow = (
-        found["car-racing", *key]
+        found["world-models-car-racing", *key]
         for key in (("AMD", "AVX512"), ("Intel", "AVX512"), ("Intel", "DEFAULT"))
     )
     assert all(len(row["returns"]) == 100 for row in (wide, other, narrow))
@@ -73,7 +73,7 @@ def test_fresh_tracks_and_other_roundings_are_told() -> None:
     assert f"another maker {other['mean']:.1f}" in told
     assert f"instructions {narrow['mean']:.1f}" in told
     told = line("| C bred in dreams alone, from random driving")
-    means = [r["mean"] for r in rows("simd") if r["agent"] == "car-racing-random"]
+    means = [r["mean"] for r in rows("simd") if r["agent"] == "world-models-car-racing-random"]
     assert len(means) == 3 and f"{min(means):.0f} to {max(means):.0f}" in told
 
 
@@ -91,14 +91,14 @@ def test_the_errata_page_tells_the_spread_between_tracks() -> None:
 
 def test_the_kept_drive_is_the_worst_of_its_row() -> None:
     drive, manifest = load_checkpoint(
-        ROOT / "artifacts" / "car-racing" / "worst-drive.safetensors", "drive"
+        ROOT / "artifacts" / "world-models-car-racing" / "worst-drive.safetensors", "drive"
     )
     made = manifest["made"]
     (row,) = (
         row
         for row in rows("simd")
         if (row["agent"], row["tracks"], maker(row), row["capability"])
-        == ("car-racing", "fresh", "AMD", made["capability"])
+        == ("world-models-car-racing", "fresh", "AMD", made["capability"])
     )
     worst = min(row["returns"])
     assert manifest["scored"]["return"] == worst == pytest.approx(float(drive["rewards"].sum()))
@@ -109,7 +109,8 @@ def test_the_kept_drive_is_the_worst_of_its_row() -> None:
 
 def test_the_fresh_tracks_are_those_of_the_rule() -> None:
     text = (ROOT / "benchmarks" / "results" / "tracks.json").read_text(encoding="utf-8")
-    manifest = json.loads((ROOT / "artifacts" / "car-racing" / "controller.json").read_text())
+    folder = ROOT / "artifacts" / "world-models-car-racing"
+    manifest = json.loads((folder / "controller.json").read_text(encoding="utf-8"))
     rng = np.random.default_rng(int(manifest["sha256"][:16], 16))
     drawn = sorted(int(rng.integers(10**9, 2 * 10**9)) for _ in range(100))
     assert json.loads(text)["seeds"] == drawn and len(set(drawn)) == 100

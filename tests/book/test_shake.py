@@ -85,6 +85,15 @@ def test_prose_is_not_code(shake: ModuleType, tmp_path: Path) -> None:
     assert shake.digest(notebook(tmp_path / "page.ipynb", "a = 2")) != before
 
 
+def test_neither_imports_nor_docstrings_are_arithmetic(shake: ModuleType, tmp_path: Path) -> None:
+    def digest(code: str) -> str:
+        return str(shake.digest(notebook(tmp_path / "page.ipynb", code)))
+
+    before = digest('from a import (\n    b,\n)\ndef f():\n    """One."""\n    return b(1)')
+    assert digest('from c.d import b\n\n\ndef f():\n    """Two."""\n    return b(1)') == before
+    assert digest('from a import b\ndef f():\n    """One."""\n    return b(2)') != before
+
+
 def test_variants_differ_and_there_are_enough(shake: ModuleType) -> None:
     table = shake.variants()
     settings = {json.dumps(variant, sort_keys=True) for variant in table.values()}

@@ -30,7 +30,7 @@ Opened = Callable[..., AbstractContextManager["Shown"]]
 @pytest.fixture(scope="session")
 def agent() -> Agent:
     """The agent that the book ships."""
-    return Agent.load(ROOT / "artifacts" / "car-racing-random")
+    return Agent.load(ROOT / "artifacts" / "world-models-car-racing-random")
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ mine = DriveTheDream((v, m), starts=warm_up(m, codes, 30).take(slice(None, None,
 mine
 """,
     f"""
-agent = Agent.load({str(ROOT / "artifacts" / "car-racing-random")!r})
+agent = Agent.load({str(ROOT / "artifacts" / "world-models-car-racing-random")!r})
 shipped = DriveTheDream(agent, starts=after_real_steps(agent, seed=1))
 shipped
 """,

@@ -162,7 +162,8 @@ RECIPES = {
     ),
 }  # fmt: skip
 """full: cycles of driving, learning and dreaming; random: the article's way, from random driving
-alone, as in `artifacts/car-racing-random`; tiny: a minute's run, to see that all parts work.
+alone, as in `artifacts/world-models-car-racing-random`; tiny: a minute's run, to see that all parts
+work.
 """
 
 
