@@ -42,8 +42,9 @@ NUMERICS = ("ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA", "MKL_CBWR")
 FLAGS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 RULE = (
     "The SHA-256 of the shipped C (artifacts/world-models-car-racing/controller.json, first 16 "
-    "hexadecimal digits) seeds numpy.random.default_rng; the first 100 different integers(10**9, 2 * 10**9), "
-    "sorted. Every other seed of a CarRacing track in this repository is below 10**9."
+    "hexadecimal digits) seeds numpy.random.default_rng; the first 100 different "
+    "integers(10**9, 2 * 10**9), sorted. Every other seed of a CarRacing track in this repository "
+    "is below 10**9."
 )
 
 
