@@ -37,6 +37,7 @@ DOES_NOT = [
     (Iterable[int], [3, None]),
     (Mapping[str, int], [[], "a"]),
     (tuple[int, float], [(1,), [1, 2], (1, "x"), (1.5, 2), 3]),
+    (tuple[int, ...], [[1, 2], (1, "x"), (1.5,), 3]),
     (Literal["a", "b"] | None, ["c", 0, np.array(["a", "b"]), []]),
 ]
 

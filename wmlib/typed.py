@@ -108,7 +108,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, bool | np.bool_)
     if kind is collections.abc.Callable:
         return callable(value)
-    if kind is tuple and parts and Ellipsis not in parts:
+    if kind is tuple and parts[1:] == (Ellipsis,):
+        return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+    if kind is tuple and parts:
         whole = isinstance(value, tuple) and len(value) == len(parts)
         return whole and all(_fits(one, part) for one, part in zip(value, parts, strict=True))
     return isinstance(value, kind)
@@ -120,6 +122,7 @@ def _words(hint: Any) -> str:
         return " or ".join(_words(part) for part in parts)
     if kind is Literal:
         return " or ".join(repr(part) for part in parts)
-    if kind is tuple and parts and Ellipsis not in parts:
-        return f"a tuple ({', '.join(_words(part) for part in parts)})"
+    if kind is tuple and parts:
+        words = ("..." if part is Ellipsis else _words(part) for part in parts)
+        return f"a tuple ({', '.join(words)})"
     return WORDS.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
