@@ -61,8 +61,11 @@ class ControllerConfig:
         Raises:
             ValueError: the space is another one; rescale it with gymnasium's RescaleAction.
         """
-        real = isinstance(space, gym.spaces.Box) and space.dtype is not None
-        if real and space.dtype.kind == "f" and len(space.shape) == 1:
+        if (
+            isinstance(space, gym.spaces.Box)
+            and space.low.dtype.kind == "f"
+            and space.low.ndim == 1
+        ):
             names = {(-1.0, 1.0): "tanh", (0.0, 1.0): "sigmoid"}
             ranges = [(float(lo), float(hi)) for lo, hi in zip(space.low, space.high, strict=True)]
             if all(pair in names for pair in ranges):

@@ -77,11 +77,16 @@ def check_fields(instance: Any) -> None:
 def check_type(name: str, value: Any, hint: Any) -> None:
     """Check one value, as `typed` does; for a function that is called often."""
     if not _fits(value, hint):
-        if isinstance(value, np.ndarray) or hasattr(value, "shape"):
-            found = f"{type(value).__name__} of shape {tuple(value.shape)}"
-        else:
-            found = reprlib.repr(value)
-        raise WrongTypeError(f"{name} must be {_words(hint)}, got {found}")
+        raise WrongTypeError(f"{name} must be {_words(hint)}, got {_found(value)}")
+
+
+def _found(value: Any) -> str:
+    if isinstance(shape := getattr(value, "shape", None), tuple) and not isinstance(value, type):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write out a whole number of thousands of digits
+        return f"{type(value).__name__} too large to be written out"
 
 
 @functools.cache
