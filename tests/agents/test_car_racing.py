@@ -214,6 +214,10 @@ def test_a_recipe_can_do_without_grass(tmp_path: Path) -> None:
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
     """C and V come out the same when M is kept from learning what the rewards were."""
     agents = []
+
+    def normal(*_: object) -> MemoryConfig:
+        return MemoryConfig(reward="normal", reward_weight=1e-30)
+
     for name, flip in (("as they are", 1.0), ("changed", -3.0)):
         recipe = replace(TINY, cycles=0)
         folder = tmp_path / name
@@ -221,10 +225,23 @@ def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
         claim(folder, {"seed": 2, "recipe": dataclasses.asdict(recipe)})
         made.save(folder / "cycle-00" / "episodes")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(car_racing, "tile_rewards", lambda *_: MemoryConfig(reward_weight=1e-30))
+            patch.setattr(car_racing, "tile_rewards", normal)
             options = {"seed": 2, "recipe": recipe, "n_jobs": 1, "progress": False}
             agents.append(train_car_racing(folder, resume=True, **options))
     assert torch.equal(agents[0].controller.parameters, agents[1].controller.parameters)
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
+def test_rewards_that_m_cannot_say_are_refused(tmp_path: Path, cycle: int) -> None:
+    folder, recipe = tmp_path / "run", replace(TINY, cycles=cycle)
+    claim(folder, {"seed": 2, "recipe": dataclasses.asdict(recipe)})
+    for of, shift in enumerate([0.0] * cycle + [-1.0]):
+        driven = [replace(e, rewards=e.rewards + np.float32(shift)) for e in drive(1.0)]
+        driven[0].rewards[-1] = 3.0  # a tile, however they drove
+        Replay(driven).save(folder / f"cycle-{of:02d}" / "episodes")
+    with pytest.raises(ValueError, match=r"a reward below reward_offset -0\.3, got -1\.3"):
+        train_car_racing(folder, seed=2, recipe=recipe, resume=True, n_jobs=1, progress=False)
+    assert not (folder / f"cycle-{cycle:02d}" / "memory.safetensors").exists()
 
 
 def drive(flip: float) -> list[Episode]:
