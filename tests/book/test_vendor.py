@@ -1,11 +1,11 @@
 """The fetched browser files: only those that are pinned, and only when they are missing."""
 
 import hashlib
-import importlib.util
 import io
 import re
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,12 +22,11 @@ shutil.copy({archive!r}, arguments[arguments.index("--pack-destination") + 1])
 
 
 @pytest.fixture
-def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def vendor(
+    extension: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
     """The script with one small package, and an npm that packs it without a network."""
-    spec = importlib.util.spec_from_file_location("vendor_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = extension("vendor")
     with tarfile.open(tmp_path / "thing-1.2.3.tgz", "w:gz") as archive:
         member = tarfile.TarInfo("package/dist/thing.js")
         member.size = 5
