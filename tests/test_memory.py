@@ -401,7 +401,7 @@ def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
 
 
 def test_a_state_knows_every_part_of_the_codes(tmp_path: Path) -> None:
-    codes = Codes.of([episode(9)], identity, lambda seen: np.full(len(seen), 0.5))
+    codes = Codes.of([episode(9)], identity, lambda seen: np.full(len(seen), 0.25))
     options = {"steps": 1, "state": tmp_path / "state.safetensors", "progress": False}
     train_memory(codes, SMALL, **options)
     for name in ("mean", "log_variance", "actions", "rewards", "ends", "costs"):
