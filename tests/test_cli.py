@@ -172,7 +172,7 @@ def test_a_benchmark_of_the_checkout_gets_its_own_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     script = "import sys; print(sys.argv[1:]); sys.exit(len(sys.argv) - 3)"
-    (tmp_path / "coffee.py").write_text(script)
+    (tmp_path / "coffee.py").write_text(script, encoding="utf-8")
     monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
     assert main(["bench", "coffee", "--cups", "3"]) == 0
     out = capfd.readouterr().out

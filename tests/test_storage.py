@@ -257,7 +257,7 @@ def test_other_things_than_files_and_arrays_are_refused(call, message: str) -> N
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_the_name(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(OSError, match=r"a.safetensors"):
         save_arrays(tmp_path / "file" / "a.safetensors", ARRAYS)
 

@@ -110,7 +110,7 @@ def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) 
                      [2_020_000, 2_020_001]]  # fmt: skip
     frames = [sum(int(e.extras["frames"].sum()) for e in replay) for replay in replays]
 
-    with (folder / "log.csv").open(newline="") as file:
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["cycle"]) for row in rows] == [0, 1, 2]
     assert [float(row["real_steps"]) for row in rows] == np.cumsum(frames).tolist()
@@ -282,15 +282,15 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     claim(tmp_path / "run", {"seed": 1}, resume=True)
     with pytest.raises(ValueError, match="run holds this run already"):
         claim(tmp_path / "run", {"seed": 1})
-    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"seed": 1}
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8")) == {"seed": 1}
     with pytest.raises(ValueError, match="run holds another run"):
         claim(tmp_path / "run", {"seed": 2})
     other = tmp_path / "other"
     other.mkdir()
-    (other / ".run.json.x.tmp").write_text("left by a kill")
+    (other / ".run.json.x.tmp").write_text("left by a kill", encoding="utf-8")
     claim(other, {"seed": 1})
     (tmp_path / "third").mkdir()
-    (tmp_path / "third" / "thesis.txt").write_text("precious")
+    (tmp_path / "third" / "thesis.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(ValueError, match="third is not empty and holds no run"):
         claim(tmp_path / "third", {"seed": 1})
 

@@ -24,5 +24,7 @@ def test_what_is_wanted_stays_and_the_script_still_runs(icons: ModuleType, node:
     assert "bars:[" in cut and '"magnifying-glass":[' in cut and '"arrow-up":[' not in cut
     again = icons.subset(cut, {"bars", "search"})
     assert again == cut
-    result = subprocess.run([node, "--check", "-"], input=cut, capture_output=True, text=True)
+    result = subprocess.run(
+        [node, "--check", "-"], input=cut, capture_output=True, encoding="utf-8"
+    )
     assert result.returncode == 0, result.stderr

@@ -109,7 +109,9 @@ def test_the_kept_drive_is_the_worst_of_its_row() -> None:
 
 def test_the_fresh_tracks_are_those_of_the_rule() -> None:
     text = (ROOT / "benchmarks" / "results" / "tracks.json").read_text(encoding="utf-8")
-    manifest = json.loads((ROOT / "artifacts" / "car-racing" / "controller.json").read_text())
+    manifest = json.loads(
+        (ROOT / "artifacts" / "car-racing" / "controller.json").read_text(encoding="utf-8")
+    )
     rng = np.random.default_rng(int(manifest["sha256"][:16], 16))
     drawn = sorted(int(rng.integers(10**9, 2 * 10**9)) for _ in range(100))
     assert json.loads(text)["seeds"] == drawn and len(set(drawn)) == 100

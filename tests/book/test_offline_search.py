@@ -31,7 +31,7 @@ def search(extension: Callable[[str], ModuleType]) -> ModuleType:
 
 def run(node: str, script: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [node, "-"], input=AROUND + script + ASK, capture_output=True, text=True
+        [node, "-"], input=AROUND + script + ASK, capture_output=True, encoding="utf-8"
     )
 
 
