@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return json.loads(path.read_text())["rows"] if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
 
 def keep(path: Path, row: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ def main() -> None:
         patience=30, env_kwargs=ENV_KWARGS, n_jobs=2, progress=False,
     )  # fmt: skip
     codes = Codes.of(episodes, agent.vision.encode)
-    rows = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
+    rows = json.loads(OUT.read_text(encoding="utf-8"))["rows"] if OUT.exists() else []
     done = {(row["dreams"], row["temperature"], row["seed"]) for row in rows}
     for seed in range(options.seeds):
         for name, base, temperature in TASKS:

@@ -344,7 +344,7 @@ def _row(task: Row, make: Callable[[], Row]) -> Row:
 
 def read() -> list[Row]:
     """The rows there are."""
-    rows: list[Row] = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
+    rows: list[Row] = json.loads(OUT.read_text(encoding="utf-8"))["rows"] if OUT.exists() else []
     return rows
 
 

@@ -286,7 +286,7 @@ def main() -> None:
     report["seconds"] = round(time.perf_counter() - started)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     unfinished = arguments.output.with_suffix(".part")
-    unfinished.write_text(json.dumps(report, indent=1) + "\n")
+    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(unfinished, arguments.output)
     print(table([*report["grid"], report["separable"]]))
     for key, value in report["generation at n = 867"].items():

@@ -111,7 +111,7 @@ def main() -> None:
     options = parser.parse_args()
     agent = Agent.load(ARTIFACT)
     starts = real_moments(agent, options.jobs)
-    rows = json.loads(OUT.read_text())["rows"] if OUT.exists() else []
+    rows = json.loads(OUT.read_text(encoding="utf-8"))["rows"] if OUT.exists() else []
     done = {(r["horizon"], r["value"], r["temperature"], r["seed"]) for r in rows}
     for seed in options.seeds:
         for task in TASKS:

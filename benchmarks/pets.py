@@ -363,7 +363,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="rows at a time; speed: always one")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    rows = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = (
+        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
+    )
     missing = [
         name
         for name in tasks(options.parts, options.seeds)

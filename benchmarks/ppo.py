@@ -126,7 +126,9 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=100)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    rows = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = (
+        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
+    )
     for seed in options.seeds:
         if any(row["seed"] == seed for row in rows):
             continue

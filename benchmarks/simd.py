@@ -100,7 +100,7 @@ def draw() -> None:
 
 def seeds_of(agent: str, tracks: str) -> list[int]:
     if tracks == "fresh":
-        return [int(seed) for seed in json.loads(TRACKS.read_text())["seeds"]]
+        return [int(seed) for seed in json.loads(TRACKS.read_text(encoding="utf-8"))["seeds"]]
     _, manifest = load_checkpoint(
         ROOT / "artifacts" / agent / "controller.safetensors", "controller"
     )
@@ -112,7 +112,7 @@ def machine() -> dict[str, Any]:
     flags: set[str] = set()
     model = platform.machine()
     info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
+    for line in info.read_text(encoding="utf-8").splitlines() if info.exists() else []:
         name, _, value = (part.strip() for part in line.partition(":"))
         if name in ("flags", "Features"):
             flags |= set(value.split())
@@ -131,7 +131,7 @@ def machine() -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    return list(json.loads(OUT.read_text())["rows"]) if OUT.exists() else []
+    return list(json.loads(OUT.read_text(encoding="utf-8"))["rows"]) if OUT.exists() else []
 
 
 def keep(key: dict[str, Any], more: Score) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_round_trip(path: Path) -> None:
 
 
 def test_the_manifest_beside_it_is_the_one_inside(path: Path) -> None:
-    beside = json.loads(path.with_suffix(".json").read_text())
+    beside = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     assert beside == load_checkpoint(path, "layer")[1]
     path.with_suffix(".json").unlink()
     assert load_checkpoint(path, "layer")[1] == beside
@@ -80,10 +80,12 @@ def test_a_score_is_recorded(path: Path) -> None:
 
 def test_altered_or_foreign_manifests_are_refused_by_name(path: Path) -> None:
     beside = path.with_suffix(".json")
-    beside.write_text(beside.read_text().replace('"seed": 4', '"seed": 5'))
+    beside.write_text(
+        beside.read_text(encoding="utf-8").replace('"seed": 4', '"seed": 5'), encoding="utf-8"
+    )
     with pytest.raises(DamagedFileError, match=r"module.json"):
         load_checkpoint(path, "layer")
-    beside.write_text("{")
+    beside.write_text("{", encoding="utf-8")
     with pytest.raises(DamagedFileError, match=r"module.json"):
         load_checkpoint(path, "layer")
 
@@ -182,7 +184,7 @@ def test_manifests_that_are_none_are_refused_by_name(path: Path, text: str) -> N
 def test_the_manifest_beside_is_read_as_utf8_and_is_a_file(path: Path) -> None:
     save_module(path, Module(Config()), "layer", {**MADE, "command": "from Zürich — 日本"})
     beside = path.with_suffix(".json")
-    text = json.dumps(json.loads(beside.read_text("utf-8")), ensure_ascii=False)
+    text = json.dumps(json.loads(beside.read_text(encoding="utf-8")), ensure_ascii=False)
     beside.write_text(text, encoding="utf-8")
     assert load_checkpoint(path, "layer")[1]["made"]["command"] == "from Zürich — 日本"
     beside.write_bytes(text.encode("latin-1", "replace"))

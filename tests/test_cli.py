@@ -172,7 +172,7 @@ def test_a_benchmark_of_the_checkout_gets_its_own_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     script = "import sys; print(sys.argv[1:]); sys.exit(len(sys.argv) - 3)"
-    (tmp_path / "coffee.py").write_text(script)
+    (tmp_path / "coffee.py").write_text(script, encoding="utf-8")
     monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
     assert main(["bench", "coffee", "--cups", "3"]) == 0
     out = capfd.readouterr().out
@@ -483,12 +483,12 @@ def test_an_interrupted_training_goes_on_with_its_own_data_alone(
         assert main(mine) == 130
     assert "go on by the same command" in capsys.readouterr().err
     assert main([*command, "--data", str(tmp_path / "other")]) == 2
-    assert "is the state of another run, with another --data" in capsys.readouterr().err
+    assert "is the state of another run, with another data" in capsys.readouterr().err
     assert main(mine) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"other", "v.safetensors", "v.json"}
     (tmp_path / "w.state.safetensors").write_bytes(b"of nobody knows which run")
     assert main([*mine[:-3], str(tmp_path / "w.safetensors"), *mine[-2:]]) == 2
-    assert "another --data" in capsys.readouterr().err
+    assert "w.state.safetensors" in capsys.readouterr().err
 
 
 # Numbers

@@ -1,6 +1,8 @@
 """C, the linear controller, one or a population at once."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
@@ -81,12 +83,40 @@ def test_save_and_load(tmp_path: Path) -> None:
     loaded = LinearController.load(path)
     assert loaded.config == SMALL
     assert torch.equal(loaded.parameters, c.parameters)
-    arrays = {"parameters": np.zeros((1, 17), np.float32)}
+    many = population(3)
+    many.save(path, MADE)
+    assert torch.equal(LinearController.load(path).parameters, many.parameters)
+
+
+WRONG_ARRAYS = {
+    "too few": {"parameters": np.zeros((1, 17), np.float32)},
+    "one axis": {"parameters": np.zeros(18, np.float32)},
+    "nobody": {"parameters": np.zeros((0, 18), np.float32)},
+    "int32": {"parameters": np.zeros((1, 18), np.int32)},
+    "float64": {"parameters": np.zeros((1, 18))},
+    "another name": {"weights": np.zeros((1, 18), np.float32)},
+    "one more": {name: np.zeros((1, 18), np.float32) for name in ("parameters", "weights")},
+}
+
+
+@pytest.mark.parametrize("arrays", WRONG_ARRAYS.values(), ids=WRONG_ARRAYS)
+def test_other_arrays_than_a_cs_are_refused(tmp_path: Path, arrays: dict) -> None:
+    path = tmp_path / "controller.safetensors"
     save_checkpoint(path, arrays, kind="controller", config=SMALL, made=MADE)
-    with pytest.raises(DamagedFileError, match=r"controller.safetensors.*18 parameters"):
+    message = r"controller.safetensors: arrays of other names, shapes or dtypes than its controller"
+    with pytest.raises(DamagedFileError, match=message):
         LinearController.load(path)
-    save_checkpoint(path, {"weights": np.ones(3)}, kind="controller", config=SMALL, made=MADE)
-    with pytest.raises(DamagedFileError, match=r"controller.safetensors.*'parameters'"):
+
+
+def test_another_configuration_than_a_cs_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Other:
+        latent: int = 2
+        hidden: str = "3"
+
+    path, arrays = tmp_path / "controller.safetensors", {"parameters": np.zeros((1, 18))}
+    save_checkpoint(path, arrays, kind="controller", config=Other(), made=MADE)
+    with pytest.raises(DamagedFileError, match=r"not the configuration of a controller .*hidden"):
         LinearController.load(path)
 
 
@@ -105,6 +135,60 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in ((), ("tanh", "relu")):
         with pytest.raises(ValueError, match="squash must name"):
             ControllerConfig(squash=wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ControllerConfig("32"), "latent must be a whole number, got '32'"),
+        (lambda: ControllerConfig(hidden=2.5), "hidden must be a whole number, got 2.5"),
+        (
+            lambda: ControllerConfig(squash="tanh"),
+            r"squash must be a tuple \(a word, ...\), got 't",
+        ),
+        (
+            lambda: ControllerConfig(squash=(np.zeros(2),)),
+            r"squash must be a tuple \(a word, ...\)",
+        ),
+        (lambda: ControllerConfig.for_space(3, 4, 5), "space must be a Space, got 3"),
+        (
+            lambda: ControllerConfig.for_space(gym.spaces.Box(0, 1, (2,)), "4", 5),
+            "latent must be a",
+        ),
+        (
+            lambda: ControllerConfig.for_space(gym.spaces.Box(0, 1, (2,), int), 4, 5),
+            "Boxes of floats",
+        ),
+        (
+            lambda: LinearController([0.0] * 18, SMALL),
+            "parameters must be an array or a Tensor, got",
+        ),
+        (
+            lambda: LinearController(np.array(["x"] * 18), SMALL),
+            "must be real numbers, got dtype <U1",
+        ),
+        (lambda: LinearController(np.ones(18, complex), SMALL), "real numbers, got dtype complex"),
+        (
+            lambda: LinearController(np.ones(18), "small"),
+            "config must be a ControllerConfig or None",
+        ),
+        (lambda: population(2).act(np.zeros((2, 4, 5))), "features must be a Tensor, got ndarray"),
+        (lambda: population(2).act([[1.0]]), r"features must be a Tensor, got \[\[1.0\]\]"),
+        (
+            lambda: population(2).act(torch.zeros(2, 4, 5).double()),
+            "of torch.float32, got torch.float6",
+        ),
+        (lambda: population(2).act(torch.zeros(2, 4, 5), 0.1), "noise must be a Tensor, got 0.1"),
+        (
+            lambda: population(2).act(torch.zeros(2, 4, 5), torch.zeros(2, 5, 3)),
+            r"noise must be \(2, 4, 3\) of torch.float32, got \(2, 5, 3\)",
+        ),
+        (lambda: LinearController.load(3), "path must be a word or a Path, got 3"),
+    ],
+)
+def test_input_of_another_kind_is_one_clear_error(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_a_brake_that_was_let_go_can_be_found_again() -> None:

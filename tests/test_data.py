@@ -458,7 +458,7 @@ def test_an_environment_of_ones_own_reaches_the_workers(
         "import gymnasium as gym\nfrom gymnasium.envs.classic_control import PendulumEnv\n"
         "gym.register('hung/Pendulum-v7', entry_point=PendulumEnv, max_episode_steps=4)\n"
     )
-    (tmp_path / "module_that_registers.py").write_text(code)
+    (tmp_path / "module_that_registers.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     pendulum = SmoothRandomPolicy(PENDULUM)
     hung = collect(pendulum, "module_that_registers:hung/Pendulum-v7", n_jobs=2, **options)

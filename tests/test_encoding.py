@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted([*(ROOT / "wmlib").rglob("*.py"), *(ROOT / "book" / "_ext").glob("*.py")])
+FOLDERS = ("wmlib", "benchmarks", "book/_ext", "book/_make", "tests")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def as_the_locale_likes(source: str) -> list[int]:

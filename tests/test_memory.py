@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -397,6 +398,17 @@ def test_a_batch_pairs_each_code_with_the_one_that_follows() -> None:
         assert np.array_equal(reward[b], codes.rewards[row : row + 5])
         assert np.array_equal(end[b], codes.ends[row : row + 5])
         assert np.array_equal(cost[b], codes.costs[row : row + 5])
+
+
+def test_a_state_knows_every_part_of_the_codes(tmp_path: Path) -> None:
+    codes = Codes.of([episode(9)], identity, lambda seen: np.full(len(seen), 0.25))
+    options = {"steps": 1, "state": tmp_path / "state.safetensors", "progress": False}
+    train_memory(codes, SMALL, **options)
+    for name in ("mean", "log_variance", "actions", "rewards", "ends", "costs"):
+        other = replace(codes, **{name: getattr(codes, name) / 2 + 0.25})
+        with pytest.raises(ValueError, match="state of another run, with another data"):
+            train_memory(other, SMALL, **options)
+    assert len(train_memory(codes, SMALL, **options)[1]["total"]) == 1  # the same goes on
 
 
 # Rewards that a head cannot say

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,24 @@ def test_what_another_process_writes_at_this_moment_is_left_alone(tmp_path: Path
     assert path.read_bytes() == b"half a file"
 
 
+def test_what_was_left_under_other_names_is_removed_an_hour_later(tmp_path: Path) -> None:
+    path, now = tmp_path / "a.json", time.time()
+    kept = (
+        ".a.json.0123456.tmp", ".a.json.01234567.txt", ".a.json.0123-567.tmp",
+        "a.json.01234567.tmp", ".b.json.01234567.tmp", ".axjson.01234567.tmp",
+    )  # fmt: skip
+    for name in (*kept, ".a.json.abc_4567.tmp", ".a.json.zyxwvut0.tmp"):
+        (tmp_path / name).write_bytes(b"left by a kill")
+        os.utime(tmp_path / name, (now - 7200, now - 7200))
+    (tmp_path / ".a.json.folder_0.tmp").mkdir()
+    (young := tmp_path / ".a.json.01234567.tmp").write_bytes(b"perhaps written at this moment")
+    os.utime(young, (now - 1800, now - 1800))
+    write_atomically(path, b"new")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *kept, young.name, ".a.json.folder_0.tmp", path.name
+    }  # fmt: skip
+
+
 def test_writers_of_one_file_never_mix(tmp_path: Path) -> None:
     path = tmp_path / "a"
     write = (
@@ -238,7 +257,7 @@ def test_other_things_than_files_and_arrays_are_refused(call, message: str) -> N
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_the_name(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     with pytest.raises(OSError, match=r"a.safetensors"):
         save_arrays(tmp_path / "file" / "a.safetensors", ARRAYS)
 

@@ -95,9 +95,14 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path: Path, kill_at: int) -> N
 def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     run(model(), state=state)
-    other = ({"seed": 6}, {"steps": 31}, {"learning_rate": 0.2}, {"clip": None}, {"cooldown": 0.1})
-    for changed in other:
-        with pytest.raises(ValueError, match=r"state.safetensors is the state of another run"):
+    others = (
+        ({"seed": 6}, "run"), ({"steps": 31}, "run"), ({"learning_rate": 0.2}, "run"),
+        ({"clip": None}, "run"), ({"cooldown": 0.1}, "run"), ({"data": "b"}, "data"),
+        ({"data": "b", "seed": 6}, "run and another data"),
+    )  # fmt: skip
+    for changed, name in others:
+        message = rf"state.safetensors is the state of another run, with another {name} \("
+        with pytest.raises(ValueError, match=message):
             run(model(), state=state, **changed)
 
     class Configured(nn.Linear):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -28,15 +29,16 @@ FITS = [
 ]
 DOES_NOT = [
     (int, [1.0, 2.5, math.nan, "3", None, True, [], LARGEST + 1, np.array(3), np.float64(3)]),
-    (float, ["1", None, True, 1j, 10**400, np.array(1.0), [1.0]]),
+    (float, ["1", None, True, 1j, 10**400, -(10**5000), np.array(1.0), [1.0], [10**5000]]),
     (bool, [0, 1, "True", None]),
-    (str | Path, [3, b"x", None]),
+    (str | Path, [3, b"x", None, np.ndarray, gym.spaces.Dict()]),  # whose shape is none
     (int | None, [0.5, "None"]),
     (np.ndarray, [[1.0], 3, None]),
     (Callable[[int], int], [3, "abs", None]),
     (Iterable[int], [3, None]),
     (Mapping[str, int], [[], "a"]),
     (tuple[int, float], [(1,), [1, 2], (1, "x"), (1.5, 2), 3]),
+    (tuple[int, ...], [[1, 2], (1, "x"), (1.5,), 3]),
     (Literal["a", "b"] | None, ["c", 0, np.array(["a", "b"]), []]),
 ]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from wmlib import training
 from wmlib.checkpoint import made_by, save_module
 from wmlib.data import Episode, Replay
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
@@ -134,6 +135,26 @@ def test_training_is_decided_by_its_seed() -> None:
     runs = [train_vision(replay, SMALL, steps=3, seed=s, progress=False)[1] for s in (0, 0, 1)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    save = training._save
+    first, second = replay_of(skies(30)), replay_of(skies(30, seed=1))
+    options = {"steps": 2, "state": tmp_path / "state.safetensors", "progress": False}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_save", killed)
+        train_vision(first, SMALL, **options)
+    with pytest.raises(ValueError, match="state of another run, with another data"):
+        train_vision(second, SMALL, **options)
+    assert train_vision(first, SMALL, **options)[1] == (
+        train_vision(first, SMALL, steps=2, progress=False)[1]
+    )
 
 
 def test_save_and_load(small: VAE, tmp_path: Path) -> None:

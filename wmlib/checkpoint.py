@@ -33,6 +33,7 @@ from wmlib.typed import typed
 
 Manifest = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
+Made = TypeVar("Made")
 
 
 @typed
@@ -179,25 +180,53 @@ def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module])
             the module.
     """
     arrays, manifest = load_checkpoint(path, kind)
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()}
-    try:
+
+    def on_meta(fields: Manifest) -> Module:
         with torch.device("meta"):
-            module = make(fields)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
+            return make(fields)
+
+    module = configured(path, manifest, on_meta)
     expected = {
         name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         for name, tensor in module.state_dict().items()
     }
+    check_arrays(path, kind, arrays, expected)
+    module.to_empty(device="cpu")
+    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
+    return module.eval()
+
+
+def configured(path: str | Path, manifest: Manifest, make: Callable[[Manifest], Made]) -> Made:
+    """What `make` makes of the fields of a manifest's configuration.
+
+    Raises:
+        DamagedFileError: they are not those of its kind.
+    """
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()}
+    try:
+        return make(fields)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = manifest["kind"]
+        raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
+
+
+def check_arrays(
+    path: str | Path,
+    kind: str,
+    arrays: Mapping[str, np.ndarray],
+    expected: Mapping[str, tuple[tuple[int, ...], str]],
+) -> None:
+    """Refuse arrays of a checkpoint unless they have these names, shapes and dtypes.
+
+    Raises:
+        DamagedFileError: names the first that differ.
+    """
     found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     if found != expected:
         wrong = sorted(set(found.items()) ^ set(expected.items()))
         raise DamagedFileError(
             f"{path}: arrays of other names, shapes or dtypes than its {kind}: {wrong[:4]}"
         )
-    module.to_empty(device="cpu")
-    module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
-    return module.eval()
 
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray], manifest: Manifest) -> None:

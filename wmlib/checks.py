@@ -6,22 +6,26 @@ Input is checked once, where it comes in; these helpers keep the checks to a lin
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
 LARGEST_SEED = 2**63 - 1
-"""what Gymnasium, NumPy and torch all take"""
+"""what Gymnasium, NumPy and torch all take, and what they count with"""
+
+LARGEST_FLOAT = sys.float_info.max
+"""a whole number can be larger; then it is no number to calculate with"""
 
 
-def check_whole(name: str, value: Any, least: int, most: int | None = None) -> None:
+def check_whole(name: str, value: Any, least: int, most: int = LARGEST_SEED) -> None:
     """Refuse what is not a whole number in [least, most]: 2.5, nan, "3" and True are not."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    if most is not None and value > most:
-        raise ValueError(f"{name} must be at most {most}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {_short(value)}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {_short(value)}")
 
 
 def check_seed(seed: Any, most: int = LARGEST_SEED) -> None:
@@ -61,8 +65,12 @@ def check_generator(rng: Any) -> None:
 
 def _is_finite(value: Any) -> bool:
     number = isinstance(value, int | float | np.integer | np.floating)
-    return number and not isinstance(value, bool) and bool(-math.inf < value < math.inf)
+    if not number or isinstance(value, bool) or not -math.inf < value < math.inf:
+        return False
+    return not isinstance(value, int) or abs(value) <= LARGEST_FLOAT
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > LARGEST_FLOAT:  # Python may refuse to write it out
+        return f"a whole number of {value.bit_length()} bits"
     return str(value) if isinstance(value, int | float | np.number) else repr(value)

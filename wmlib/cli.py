@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import math
 import os
@@ -298,11 +297,10 @@ def run_vision(options: argparse.Namespace) -> Result:
 
     _check_checkpoint(options.out)
     replay = Replay.load(options.data)
-    state = _state(options, replay)
     config = VisionConfig.paper() if options.paper else VisionConfig()
     started = time.perf_counter()
     vision, history = train_vision(
-        replay, config, steps=options.steps, seed=options.seed, state=state
+        replay, config, steps=options.steps, seed=options.seed, state=_state(options.out)
     )
     seconds = time.perf_counter() - started
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
@@ -319,12 +317,11 @@ def run_memory(options: argparse.Namespace) -> Result:
 
     _check_checkpoint(options.out)
     vision, replay = VAE.load(options.vision), Replay.load(options.data)
-    state = _state(options, replay, "vision")
     codes = Codes.of(replay, vision.encode)
     config = memory_for(codes, options.action_repeat)
     started = time.perf_counter()
     memory, history = train_memory(
-        codes, config, steps=options.steps, seed=options.seed, state=state
+        codes, config, steps=options.steps, seed=options.seed, state=_state(options.out)
     )
     seconds = time.perf_counter() - started
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
@@ -351,12 +348,12 @@ def run_controller(options: argparse.Namespace) -> Result:
     config = DreamTrainingConfig(**given)
     memory, replay = MDNRNN.load(options.memory), Replay.load(options.data)
     codes = Codes.of(replay, VAE.load(options.vision).encode)
-    state = _state(options, replay, "vision", "memory")
     shape = ControllerConfig(memory.config.latent, memory.config.hidden)
     started = time.perf_counter()
     evolved = train_in_dream(
-        memory, warm_up(memory, codes), shape, config, seed=options.seed, state=state
-    )
+        memory, warm_up(memory, codes), shape, config, seed=options.seed,
+        state=_state(options.out),
+    )  # fmt: skip
     seconds = time.perf_counter() - started
     made = made_by(seed=options.seed, steps=config.generations, seconds=seconds)
     evolved.controller.save(options.out, made)
@@ -454,36 +451,9 @@ def _training(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
 
 
-def _state(options: argparse.Namespace, replay: Replay, *files: str) -> Path:
-    """Where the state of a run lies: beside its result, until that is whole.
-
-    The state itself knows the configuration and the seed; what the run learns from is noted beside
-    it, so that a run on other data does not go on where this one was stopped.
-    """
-    from wmlib.storage import write_atomically
-
-    state, note = _beside(options.out)
-    learned = {"data": replay.digest()}
-    learned |= {name: hashlib.sha256(getattr(options, name).read_bytes()).hexdigest()
-                for name in files}  # fmt: skip
-    if state.exists():
-        found = None
-        with contextlib.suppress(FileNotFoundError, ValueError):  # then nobody knows
-            found = json.loads(note.read_text(encoding="utf-8"))
-        found = found if isinstance(found, dict) else {}
-        other = [f"--{name}" for name in learned if learned[name] != found.get(name)]
-        if other:
-            raise ValueError(
-                f"{state} is the state of another run, with another {' and another '.join(other)}; "
-                "finish that run, remove its state, or name another --out"
-            )
-    write_atomically(note, (json.dumps(learned, indent=2) + "\n").encode())
-    return state
-
-
-def _beside(out: Path) -> tuple[Path, Path]:
-    """The state of an unfinished run, and the note of what it learns from."""
-    return out.with_suffix(".state.safetensors"), out.with_suffix(".run.json")
+def _state(out: Path) -> Path:
+    """Where the state of an unfinished run lies: beside its result."""
+    return out.with_suffix(".state.safetensors")
 
 
 def _trained(
@@ -492,8 +462,7 @@ def _trained(
     history: dict[str, list[float]],
     names: Sequence[str],
 ) -> Result:
-    for path in _beside(options.out):
-        path.unlink(missing_ok=True)
+    _state(options.out).unlink(missing_ok=True)
     last = {name: sum(history[name][-100:]) / len(history[name][-100:]) for name in names}
     return {"out": str(options.out), "seconds": seconds, **last}
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.checkpoint import load_checkpoint, save_checkpoint
-from wmlib.storage import DamagedFileError
+from wmlib.checkpoint import check_arrays, configured, load_checkpoint, save_checkpoint
+from wmlib.typed import WrongTypeError, check_fields, check_type, typed
 
 SQUASHES = ("tanh", "sigmoid", "clipped_tanh")
 
@@ -35,6 +35,7 @@ class ControllerConfig:
     [0, 1] and off at 0 (paper's code)"""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.latent < 0 or self.hidden < 0 or self.features < 1:
             raise ValueError(
                 f"C needs at least one input, got latent {self.latent}, hidden {self.hidden}"
@@ -53,18 +54,25 @@ class ControllerConfig:
         return len(self.squash) * (self.features + 1)
 
     @classmethod
+    @typed
     def for_space(cls, space: gym.Space, latent: int, hidden: int) -> ControllerConfig:
         """A C for any Box whose actions lie in [-1, 1] (tanh) or [0, 1] (sigmoid).
 
         Raises:
             ValueError: the space is another one; rescale it with gymnasium's RescaleAction.
         """
-        if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
+        if (
+            isinstance(space, gym.spaces.Box)
+            and space.low.dtype.kind == "f"
+            and space.low.ndim == 1
+        ):
             names = {(-1.0, 1.0): "tanh", (0.0, 1.0): "sigmoid"}
             ranges = [(float(lo), float(hi)) for lo, hi in zip(space.low, space.high, strict=True)]
             if all(pair in names for pair in ranges):
                 return cls(latent, hidden, tuple(names[pair] for pair in ranges))
-        raise ValueError(f"C drives Boxes with one axis and ranges [-1, 1] or [0, 1], got {space}")
+        raise ValueError(
+            f"C drives Boxes of floats with one axis and ranges [-1, 1] or [0, 1], got {space}"
+        )
 
 
 class LinearController:
@@ -77,12 +85,17 @@ class LinearController:
 
     Raises:
         ValueError: n is not `config.parameters`, or a number is not finite.
+        WrongTypeError: the parameters are not an array of real numbers, or `config` is another.
     """
 
+    @typed
     def __init__(
         self, parameters: np.ndarray | Tensor, config: ControllerConfig | None = None
     ) -> None:
         self.config = config = config or ControllerConfig()
+        kind = str(parameters.dtype).removeprefix("torch.")
+        if not kind.startswith(("float", "bfloat", "int", "uint")):
+            raise WrongTypeError(f"C's parameters must be real numbers, got dtype {kind}")
         rows = torch.atleast_2d(torch.as_tensor(parameters, dtype=torch.float32))
         if rows.ndim != 2 or rows.shape[1] != config.parameters:
             raise ValueError(
@@ -108,36 +121,51 @@ class LinearController:
             (P, S, A), in the environment's units.
 
         Raises:
-            ValueError: the features have another shape.
+            ValueError: the features or the noise have another shape.
+            TypeError: they are no float32 tensors.
         """
         _check_features(features, self.weight)
         each = features.expand(len(self.weight), -1, -1)  # (P, S, F)
         raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
         if noise is not None:
+            _check_noise(noise, raw)
             raw = raw + noise
         return squash(raw, self.config.squash)
 
     def save(self, path: str | Path, made: Mapping[str, Any]) -> None:
         """Save as a checkpoint of `wmlib.checkpoint`."""
-        arrays = {"parameters": self.parameters.numpy()}
+        arrays = {"parameters": self.parameters.detach().numpy()}
         save_checkpoint(path, arrays, kind="controller", config=self.config, made=made)
 
     @classmethod
+    @typed
     def load(cls, path: str | Path) -> LinearController:
-        """C from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
+        """C, or a population, from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
         arrays, manifest = load_checkpoint(path, "controller")
-        try:
-            fields = {**manifest["config"], "squash": tuple(manifest["config"]["squash"])}
-            return cls(np.array(arrays["parameters"]), ControllerConfig(**fields))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedFileError(f"{path}: not the parameters of a C ({error})") from error
+        config = configured(path, manifest, lambda fields: ControllerConfig(**fields))
+        population = max(1, len(np.atleast_2d(arrays.get("parameters", ()))))
+        expected = {"parameters": ((population, config.parameters), "float32")}
+        check_arrays(path, "controller", arrays, expected)
+        return cls(np.array(arrays["parameters"]), config)
 
 
 def _check_features(features: Tensor, weight: Tensor) -> None:
+    check_type("features", features, Tensor)
+    if features.dtype != weight.dtype:
+        raise WrongTypeError(f"C reads features of {weight.dtype}, got {features.dtype}")
     population, inputs = weight.shape[::2]
     if features.ndim != 3 or features.shape[::2] not in ((population, inputs), (1, inputs)):
         raise ValueError(
             f"C reads features ({population} or 1, S, {inputs}), got {tuple(features.shape)}"
+        )
+
+
+def _check_noise(noise: Tensor, raw: Tensor) -> None:
+    check_type("noise", noise, Tensor)
+    if noise.shape != raw.shape or noise.dtype != raw.dtype:
+        raise ValueError(
+            f"C's noise must be {tuple(raw.shape)} of {raw.dtype}, got {tuple(noise.shape)} of "
+            f"{noise.dtype}"
         )
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from wmlib.checkpoint import load_module
 from wmlib.data import Episode, draw_windows
+from wmlib.storage import digest
 from wmlib.training import History, fit, seeded
 from wmlib.typed import check_fields, typed
 
@@ -443,6 +444,10 @@ class Codes:
         rows: np.ndarray = np.cumsum(self.lengths + 1) - (self.lengths + 1)
         return rows
 
+    def digest(self) -> str:
+        """SHA-256 of all that the episodes hold, in their order."""
+        return digest({name: getattr(self, name) for name in self.__dataclass_fields__}, {})
+
     @typed
     def windows(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
         """Rows (B, T + 1) of random windows of `length` decisions within an episode."""
@@ -546,7 +551,8 @@ def train_memory(
 
     Raises:
         ValueError: the codes have other sizes than M, no episode is as long as a window, a reward
-            is one that M's head cannot say, see `check_rewards`, or a number is out of range.
+            is one that M's head cannot say, see `check_rewards`, a number is out of range, or the
+            state belongs to another run.
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
@@ -556,6 +562,7 @@ def train_memory(
     history = fit(
         memory, lambda rng: batch_loss(memory, codes, rng)._asdict(), steps=steps,
         learning_rate=memory.config.learning_rate, clip=memory.config.clip, seed=seed,
-        state=state, description="training M", progress=progress,
+        state=state, data="" if state is None else codes.digest(), description="training M",
+        progress=progress,
     )  # fmt: skip
     return memory, history

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
     All bytes are on the disk before anything changes. A kill in between may leave the others
     missing, but never beside a first file that they do not speak of. What a kill leaves of its own,
-    a hidden file, the next write to the same place takes over.
+    a hidden file, the next write to the same place takes over, or removes an hour later.
 
     Raises:
         OSError: names the file that cannot be written; the first file is as it was.
@@ -82,6 +83,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             os.replace(name, path)
             del written[path]
             file.close()
+            _remove_left(path)
     except OSError as error:
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     finally:
@@ -111,6 +113,28 @@ def _beside(path: Path) -> tuple[IO[bytes], Path]:
             file.close()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     return os.fdopen(handle, "wb"), Path(name)
+
+
+LONG_AGO = 3600
+"""seconds; no write takes as long"""
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what killed writes of `path`, just written, left under new names long ago.
+
+    Safe because such a name is given once, to one write: nobody takes it over, and after an hour
+    nobody renames it. Both ages are by the clock of the place where the files lie.
+    """
+    given = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")  # by `tempfile`
+    with contextlib.suppress(OSError):  # a leftover is no reason to fail
+        oldest = path.stat().st_mtime - LONG_AGO
+        for entry in os.scandir(path.parent):
+            if (
+                given.fullmatch(entry.name)
+                and entry.is_file(follow_symlinks=False)
+                and entry.stat().st_mtime < oldest
+            ):
+                os.unlink(entry.path)
 
 
 def check_regular(path: Path) -> int:

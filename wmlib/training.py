@@ -45,6 +45,7 @@ def fit(
     clip: float | None = None,
     cooldown: float = 0.3,
     state: str | Path | None = None,
+    data: str = "",
     every: int = 250,
     description: str = "training",
     progress: bool = True,
@@ -61,6 +62,7 @@ def fit(
         cooldown: share of the steps, in [0, 1].
         state: file for the run's state. If it exists, the run goes on from there; while the run
             lasts it is rewritten, atomically, every `every` steps.
+        data: digest of what `losses` draws from; the state of a run on other data is refused.
         every: steps between two states.
         description: of the progress bar.
         progress: show the bar.
@@ -70,7 +72,7 @@ def fit(
 
     Raises:
         ValueError: an argument is out of range, or the state belongs to another run (of another
-            model, configuration, seed or length; the data are not compared).
+            model, configuration, seed, length or `data`).
         NotFiniteError: a loss is NaN or infinite.
     """
     check_whole("steps", steps, 1)
@@ -87,6 +89,7 @@ def fit(
     identity = {
         "model": f"{type(model).__name__} of {getattr(model, 'config', None)}",
         "run": f"{steps=}, {learning_rate=}, {clip=}, {cooldown=}, {seed=}",
+        "data": data,
     }
     first, state = 0, None if state is None else Path(state)
     if state is not None and state.exists():
@@ -117,6 +120,26 @@ def fit(
     return history
 
 
+def check_identity(path: Path, found: Mapping[str, str], identity: Mapping[str, str]) -> None:
+    """Refuse the state of another run.
+
+    Args:
+        path: of the state.
+        found: the metadata in it.
+        identity: what makes this run this one, by name.
+
+    Raises:
+        ValueError: names what is another there.
+    """
+    other = [name for name in identity if found.get(name) != identity[name]]
+    if other:
+        parts = "; ".join(f"{name} {found.get(name)!r}, not {identity[name]!r}" for name in other)
+        raise ValueError(
+            f"{path} is the state of another run, with another {' and another '.join(other)} "
+            f"({parts}); finish that run, remove the file, or name another"
+        )
+
+
 def _save(
     path: Path,
     identity: dict[str, str],
@@ -143,9 +166,7 @@ def _resume(
     history: History,
 ) -> int:
     arrays, metadata = open_arrays(path)
-    found = {key: value for key, value in metadata.items() if key != "step"}
-    if found != identity:
-        raise ValueError(f"{path} is the state of another run: {found}, not {identity}")
+    check_identity(path, metadata, identity)
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "adam": {}}
     for key, array in arrays.items():
         kind, name = key.split("/", 1)

@@ -77,11 +77,16 @@ def check_fields(instance: Any) -> None:
 def check_type(name: str, value: Any, hint: Any) -> None:
     """Check one value, as `typed` does; for a function that is called often."""
     if not _fits(value, hint):
-        if isinstance(value, np.ndarray) or hasattr(value, "shape"):
-            found = f"{type(value).__name__} of shape {tuple(value.shape)}"
-        else:
-            found = reprlib.repr(value)
-        raise WrongTypeError(f"{name} must be {_words(hint)}, got {found}")
+        raise WrongTypeError(f"{name} must be {_words(hint)}, got {_found(value)}")
+
+
+def _found(value: Any) -> str:
+    if isinstance(shape := getattr(value, "shape", None), tuple) and not isinstance(value, type):
+        return f"{type(value).__name__} of shape {tuple(shape)}"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write out a whole number of thousands of digits
+        return f"{type(value).__name__} too large to be written out"
 
 
 @functools.cache
@@ -108,7 +113,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, bool | np.bool_)
     if kind is collections.abc.Callable:
         return callable(value)
-    if kind is tuple and parts and Ellipsis not in parts:
+    if kind is tuple and parts[1:] == (Ellipsis,):
+        return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+    if kind is tuple and parts:
         whole = isinstance(value, tuple) and len(value) == len(parts)
         return whole and all(_fits(one, part) for one, part in zip(value, parts, strict=True))
     return isinstance(value, kind)
@@ -120,6 +127,7 @@ def _words(hint: Any) -> str:
         return " or ".join(_words(part) for part in parts)
     if kind is Literal:
         return " or ".join(repr(part) for part in parts)
-    if kind is tuple and parts and Ellipsis not in parts:
-        return f"a tuple ({', '.join(_words(part) for part in parts)})"
+    if kind is tuple and parts:
+        words = ("..." if part is Ellipsis else _words(part) for part in parts)
+        return f"a tuple ({', '.join(words)})"
     return WORDS.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"

@@ -246,14 +246,16 @@ def train_vision(
         config: of V.
         steps: updates.
         seed: of the first weights, the batches and the noise.
-        state: file from which a killed run goes on, see `wmlib.training.fit`.
+        state: file from which a killed run goes on, see `wmlib.training.fit`; it knows the replay
+            by its digest.
         progress: show a bar.
 
     Returns:
         V, and the losses of every update in nats (and squared error) an image.
 
     Raises:
-        ValueError: the replay is empty or its observations are others, or a number is out of range.
+        ValueError: the replay is empty or its observations are others, a number is out of range, or
+            the state belongs to another run.
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
@@ -261,6 +263,7 @@ def train_vision(
     history = fit(
         vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,
         learning_rate=vision.config.learning_rate, seed=seed,
-        state=state, description="training V", progress=progress,
+        state=state, data="" if state is None else replay.digest(), description="training V",
+        progress=progress,
     )  # fmt: skip
     return vision, history

@@ -82,7 +82,7 @@ def fetch(package: Package) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = subprocess.run(
             [npm, "pack", f"{package.name}@{package.version}", "--pack-destination", folder],
-            capture_output=True, text=True, cwd=folder,
+            capture_output=True, encoding="utf-8", cwd=folder,
         )  # fmt: skip
         archives = list(Path(folder).glob("*.tgz"))
         if result.returncode or len(archives) != 1:

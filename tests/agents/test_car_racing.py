@@ -110,7 +110,7 @@ def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) 
                      [2_020_000, 2_020_001]]  # fmt: skip
     frames = [sum(int(e.extras["frames"].sum()) for e in replay) for replay in replays]
 
-    with (folder / "log.csv").open(newline="") as file:
+    with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["cycle"]) for row in rows] == [0, 1, 2]
     assert [float(row["real_steps"]) for row in rows] == np.cumsum(frames).tolist()
@@ -214,6 +214,10 @@ def test_a_recipe_can_do_without_grass(tmp_path: Path) -> None:
 def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
     """C and V come out the same when M is kept from learning what the rewards were."""
     agents = []
+
+    def normal(*_: object) -> MemoryConfig:
+        return MemoryConfig(reward="normal", reward_weight=1e-30)
+
     for name, flip in (("as they are", 1.0), ("changed", -3.0)):
         recipe = replace(TINY, cycles=0)
         folder = tmp_path / name
@@ -221,10 +225,23 @@ def test_real_rewards_reach_c_through_m_alone(tmp_path: Path) -> None:
         claim(folder, {"seed": 2, "recipe": dataclasses.asdict(recipe)})
         made.save(folder / "cycle-00" / "episodes")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(car_racing, "tile_rewards", lambda *_: MemoryConfig(reward_weight=1e-30))
+            patch.setattr(car_racing, "tile_rewards", normal)
             options = {"seed": 2, "recipe": recipe, "n_jobs": 1, "progress": False}
             agents.append(train_car_racing(folder, resume=True, **options))
     assert torch.equal(agents[0].controller.parameters, agents[1].controller.parameters)
+
+
+@pytest.mark.parametrize("cycle", [0, 1])
+def test_rewards_that_m_cannot_say_are_refused(tmp_path: Path, cycle: int) -> None:
+    folder, recipe = tmp_path / "run", replace(TINY, cycles=cycle)
+    claim(folder, {"seed": 2, "recipe": dataclasses.asdict(recipe)})
+    for of, shift in enumerate([0.0] * cycle + [-1.0]):
+        driven = [replace(e, rewards=e.rewards + np.float32(shift)) for e in drive(1.0)]
+        driven[0].rewards[-1] = 3.0  # a tile, however they drove
+        Replay(driven).save(folder / f"cycle-{of:02d}" / "episodes")
+    with pytest.raises(ValueError, match=r"a reward below reward_offset -0\.3, got -1\.3"):
+        train_car_racing(folder, seed=2, recipe=recipe, resume=True, n_jobs=1, progress=False)
+    assert not (folder / f"cycle-{cycle:02d}" / "memory.safetensors").exists()
 
 
 def drive(flip: float) -> list[Episode]:
@@ -265,15 +282,15 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     claim(tmp_path / "run", {"seed": 1}, resume=True)
     with pytest.raises(ValueError, match="run holds this run already"):
         claim(tmp_path / "run", {"seed": 1})
-    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"seed": 1}
+    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8")) == {"seed": 1}
     with pytest.raises(ValueError, match="run holds another run"):
         claim(tmp_path / "run", {"seed": 2})
     other = tmp_path / "other"
     other.mkdir()
-    (other / ".run.json.x.tmp").write_text("left by a kill")
+    (other / ".run.json.x.tmp").write_text("left by a kill", encoding="utf-8")
     claim(other, {"seed": 1})
     (tmp_path / "third").mkdir()
-    (tmp_path / "third" / "thesis.txt").write_text("precious")
+    (tmp_path / "third" / "thesis.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(ValueError, match="third is not empty and holds no run"):
         claim(tmp_path / "third", {"seed": 1})
 

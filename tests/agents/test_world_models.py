@@ -130,6 +130,10 @@ def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
     memory, options = steering_pays(), {"seed": 3, "state": state, "progress": False}
     with pytest.raises(ValueError, match="another run"):
         train_in_dream(memory, starting(seed=1), SHAPE, TINY, **options)
+    for name in ("hidden", "cell"):
+        other = starting()._replace(**{name: torch.ones(30, 4)})
+        with pytest.raises(ValueError, match="another run, with another dreams"):
+            train_in_dream(memory, other, SHAPE, TINY, **options)
     with pytest.raises(ValueError, match="another run"):
         train_in_dream(memory, starting(), ControllerConfig(2, 0), TINY, **options)
     with torch.no_grad():

@@ -42,7 +42,7 @@ class Book:
             "nbformat": 4,
             "nbformat_minor": 5,
         }
-        (self.root / "book" / f"{chapter}.ipynb").write_text(json.dumps(notebook))
+        (self.root / "book" / f"{chapter}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
 
     def build(self) -> tuple[int, set[str]]:
         """Build, and return the exit code and the chapters that ran."""
@@ -67,10 +67,14 @@ class Book:
             text=True,
         )
         self.output = result.stdout
-        return result.returncode, set(log.read_text().split()) if log.exists() else set()
+        return result.returncode, set(
+            log.read_text(encoding="utf-8").split()
+        ) if log.exists() else set()
 
     def page(self, chapter: str) -> str:
-        return (self.root / "_build" / "html" / "book" / f"{chapter}.html").read_text()
+        return (self.root / "_build" / "html" / "book" / f"{chapter}.html").read_text(
+            encoding="utf-8"
+        )
 
 
 def code(chapter: str, last: str = "") -> str:
@@ -91,14 +95,18 @@ def book(tmp_path: Path) -> Book:
     shutil.copy(ROOT / "book" / "conftest.py", tmp_path / "book")
     shutil.copy(ROOT / "_config.yml", tmp_path)
     shutil.copy(ROOT / "requirements.txt", tmp_path)
-    (tmp_path / "book" / "index.md").write_text("# A book\n\n$x^2$ and {cite:t}`ha2018world`.\n")
-    (tmp_path / "book" / "references.md").write_text("# References\n\n```{bibliography}\n```\n")
+    (tmp_path / "book" / "index.md").write_text(
+        "# A book\n\n$x^2$ and {cite:t}`ha2018world`.\n", encoding="utf-8"
+    )
+    (tmp_path / "book" / "references.md").write_text(
+        "# References\n\n```{bibliography}\n```\n", encoding="utf-8"
+    )
     chapters = ["book/one", "book/two", "book/references"]
     contents = {"format": "jb-book", "root": "book/index"}
     contents |= {"chapters": [{"file": name} for name in chapters]}
-    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(contents))
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump(contents), encoding="utf-8")
     (tmp_path / "wmlib").mkdir()
-    (tmp_path / "wmlib" / "__init__.py").write_text("WORD = 'first-word'\n")
+    (tmp_path / "wmlib" / "__init__.py").write_text("WORD = 'first-word'\n", encoding="utf-8")
     book = Book(tmp_path)
     book.write("one", code("one"))
     book.write("two", code("two"))
@@ -117,7 +125,7 @@ def test_only_what_changed_runs_again(book: Book) -> None:
     book.write("two", code("two", "print('changed')"))
     assert book.build() == (0, {"two"})
 
-    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n")
+    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n", encoding="utf-8")
     assert book.build() == (0, {"one", "two"})
     assert "second-word" in book.page("one") and "first-word" not in book.page("one")
 
@@ -133,7 +141,7 @@ def test_what_was_tested_is_not_run_again_to_be_built(book: Book) -> None:
     assert status == 0 and ran == {"two"}, book.output
     assert "first-word" in book.page("one") and "threads 1" in book.page("one")
 
-    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n")
+    (book.root / "wmlib" / "__init__.py").write_text("WORD = 'second-word'\n", encoding="utf-8")
     assert book.test()[1] == {"one", "two"}
     assert book.build() == (0, set())
     assert "second-word" in book.page("one") and "second-word" in book.page("two")
@@ -154,7 +162,7 @@ def test_each_input_counts(book: Book) -> None:
     ):
         path = book.root / name
         path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_text("changed")
+        path.write_text("changed", encoding="utf-8")
         seen.add(digest(book.root))
     assert len(seen) == 5
     for name in (
@@ -164,13 +172,15 @@ def test_each_input_counts(book: Book) -> None:
     ):  # fmt: skip
         path = book.root / name
         path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_text("of no account")
+        path.write_text("of no account", encoding="utf-8")
         assert digest(book.root) in seen
 
 
 def test_what_is_wrong_fails_every_build_until_it_is_mended(book: Book) -> None:
     book.write("two", code("two", "assert 1 == 2, 'a-claim-that-is-false'"))
-    (book.root / "book" / "references.md").write_text("# Gone\n\n{doc}`nowhere`\n")
+    (book.root / "book" / "references.md").write_text(
+        "# Gone\n\n{doc}`nowhere`\n", encoding="utf-8"
+    )
     for _ in range(2):
         status, _ = book.build()
         assert status != 0

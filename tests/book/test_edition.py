@@ -1,7 +1,7 @@
 """Version, address and repository: what a page says and offers."""
 
-import importlib.util
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -9,16 +9,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "book" / "_ext" / "edition.py"
 
 
 @pytest.fixture
-def edition() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("edition_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def edition(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("edition")
 
 
 def test_buttons_need_a_repository(edition: ModuleType) -> None:

@@ -1,7 +1,7 @@
 """Words of the glossary, linked where a page first uses them."""
 
-import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -10,7 +10,6 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "book" / "_ext" / "glossary_links.py"
 TEXT = """
 A dream in a title
 ==================
@@ -21,12 +20,8 @@ Latents: `a latent <x>`_. The world model, the model.
 
 
 @pytest.fixture
-def links() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("glossary_links_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def links(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("glossary_links")
 
 
 def test_the_first_of_each_word_becomes_a_link(links: ModuleType) -> None:

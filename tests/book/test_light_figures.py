@@ -1,8 +1,7 @@
 """Figures of a built page: a drawing gets lighter and looks the same, a picture stays as it is."""
 
-import importlib.util
 import io
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import matplotlib.pyplot as plt
@@ -10,16 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "light_figures.py"
-
 
 @pytest.fixture(scope="module")
-def light() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("light_figures_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def light(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("light_figures")
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -192,7 +192,8 @@ def small_library(tmp_path: Path) -> Path:
     (tmp_path / "wmlib" / "scratch").mkdir(parents=True)
     (tmp_path / "wmlib" / "scratch" / "vision.py").write_text(
         '"""V."""\nSCALE = 0.1\n\n\nclass Vision:\n    """Sees."""\n\n'
-        '    def encode(self, x):\n        """Shorten."""\n        return x * SCALE\n'
+        '    def encode(self, x):\n        """Shorten."""\n        return x * SCALE\n',
+        encoding="utf-8",
     )
     return tmp_path
 
@@ -236,7 +237,8 @@ def test_checks_of_input_are_not_shown(small_library: Path) -> None:
         '    same("x", x.shape, (3,))\n'
         "    if n < 1:\n        raise ValueError('n')\n"
         "    if n > 5:\n        x = x + 1\n"
-        '    return x / at_least("n", n, 1)\n'
+        '    return x / at_least("n", n, 1)\n',
+        encoding="utf-8",
     )
     shown = "def halve(x, n):\n    if n > 5:\n        x = x + 1\n    return x / n"
     tags = {"tags": [PREFIX + "scratch.vision.halve"]}

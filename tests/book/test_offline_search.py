@@ -1,14 +1,13 @@
 """What the build changes in Sphinx's search, and the texts that it ships."""
 
-import importlib.util
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import sphinx
 
-SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "offline_search.py"
 THEIRS = Path(sphinx.__file__).parent / "themes" / "basic" / "static" / "searchtools.js"
 # What a page has besides: just enough for a search without a page.
 AROUND = """
@@ -26,17 +25,13 @@ console.log(JSON.stringify([ask("906"), ask("constructor"), ask("the"), ask("toS
 
 
 @pytest.fixture
-def search() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("offline_search_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def search(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("offline_search")
 
 
 def run(node: str, script: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [node, "-"], input=AROUND + script + ASK, capture_output=True, text=True
+        [node, "-"], input=AROUND + script + ASK, capture_output=True, encoding="utf-8"
     )
 
 

@@ -1,13 +1,11 @@
 """Equations for browsers that run no scripts."""
 
-import importlib.util
 import re
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "plain_math.py"
 PAGE = (
     "<html><head></head><body><p>Less: "
     '<span class="math notranslate nohighlight">\\(a &lt; b\\)</span></p>'
@@ -17,12 +15,8 @@ PAGE = (
 
 
 @pytest.fixture
-def plain() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plain_math_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def plain(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("plain_math")
 
 
 def test_each_equation_is_written_twice(plain: ModuleType, node: str) -> None:

@@ -1,11 +1,11 @@
 """The fetched browser files: only those that are pinned, and only when they are missing."""
 
 import hashlib
-import importlib.util
 import io
 import re
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,12 +22,11 @@ shutil.copy({archive!r}, arguments[arguments.index("--pack-destination") + 1])
 
 
 @pytest.fixture
-def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def vendor(
+    extension: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
     """The script with one small package, and an npm that packs it without a network."""
-    spec = importlib.util.spec_from_file_location("vendor_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = extension("vendor")
     with tarfile.open(tmp_path / "thing-1.2.3.tgz", "w:gz") as archive:
         member = tarfile.TarInfo("package/dist/thing.js")
         member.size = 5
@@ -35,7 +34,9 @@ def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
     log, archive_path = str(tmp_path / "log"), str(tmp_path / "thing-1.2.3.tgz")
-    npm.write_text(FAKE.format(python=sys.executable, log=log, archive=archive_path))
+    npm.write_text(
+        FAKE.format(python=sys.executable, log=log, archive=archive_path), encoding="utf-8"
+    )
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(npm.parent))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "elsewhere" / "python"))
@@ -49,7 +50,7 @@ def vendor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def calls(tmp_path: Path) -> list[str]:
     log = tmp_path / "log"
-    return log.read_text().splitlines() if log.exists() else []
+    return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
 
 def test_a_missing_file_is_fetched_once(vendor: ModuleType, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_a_missing_file_is_fetched_once(vendor: ModuleType, tmp_path: Path) -> N
 def test_a_file_that_is_no_longer_listed_goes(vendor: ModuleType, tmp_path: Path) -> None:
     old = tmp_path / "site" / "old.js"
     old.parent.mkdir()
-    old.write_text("alert")
+    old.write_text("alert", encoding="utf-8")
     vendor.fetch_all()
     assert not old.exists() and (tmp_path / "site" / "thing.js").exists()
 
@@ -93,7 +94,7 @@ def test_without_npm_it_says_what_to_do(
 
 def test_an_npm_that_fails_is_reported(vendor: ModuleType, tmp_path: Path) -> None:
     npm = tmp_path / "bin" / "npm"
-    npm.write_text("#!/bin/sh\necho 'no such package' >&2; exit 1\n")
+    npm.write_text("#!/bin/sh\necho 'no such package' >&2; exit 1\n", encoding="utf-8")
     with pytest.raises(vendor.VendorError, match=r"could not fetch @a/thing 1\.2\.3:\nno such"):
         vendor.fetch_all()
 

@@ -1,25 +1,19 @@
 """The state of a page's widgets, and the stills in their places."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "widgets.py"
 TYPE = '<script type="application/vnd.jupyter.widget-{}+json">{}</script>'
 
 
 @pytest.fixture
-def widgets() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("widgets_under_test", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def widgets(extension: Callable[[str], ModuleType]) -> ModuleType:
+    return extension("widgets")
 
 
 def page(**models: dict[str, Any]) -> str:

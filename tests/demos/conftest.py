@@ -91,11 +91,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         source = script("engine.js") + BODY % body
         if page:
             return json.loads(page.evaluate(IN_PAGE, [source, text]))
-        (folder / "input.json").write_text(text)
+        (folder / "input.json").write_text(text, encoding="utf-8")
         result = subprocess.run(
             [where, "--input-type=module", "-"],
             input=source + IN_NODE % json.dumps(str(folder / "input.json")),
-            capture_output=True, text=True,
+            capture_output=True, encoding="utf-8",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)

@@ -109,7 +109,7 @@ def javascript(node: str, tmp_path_factory: pytest.TempPathFactory) -> Script:
     modules = script("dyna.js", "grid.js", "life.js")
 
     def run(body: str, **given: Any) -> Any:
-        path.write_text(json.dumps(given))
+        path.write_text(json.dumps(given), encoding="utf-8")
         source = f"""
             import {{ readFileSync }} from "node:fs";
             const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
@@ -119,7 +119,7 @@ def javascript(node: str, tmp_path_factory: pytest.TempPathFactory) -> Script:
         """
         result = subprocess.run(
             [node, "--input-type=module", "-"],
-            input=modules + source, capture_output=True, text=True,
+            input=modules + source, capture_output=True, encoding="utf-8",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)

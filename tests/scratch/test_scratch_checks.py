@@ -1,11 +1,20 @@
 """The checks at the borders: what they let through, and what their errors say."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from wmlib.scratch.checks import check_step, within
+from wmlib.scratch.checks import (
+    at_least,
+    check_decay,
+    check_step,
+    check_weight,
+    positive,
+    vectors,
+    within,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +36,30 @@ def test_a_number_lies_within_its_interval(
         with pytest.raises(ValueError) as caught:
             within("x", value, interval)
         assert str(caught.value) == f"x must be a number in {interval}, got {value!r}"
+
+
+HUGE = (
+    10**400,
+    -(10**400),
+    Fraction(10**400),
+    pytest.param(10**5000, id="too large to be written out"),
+)
+
+
+@pytest.mark.parametrize("huge", HUGE)
+def test_what_no_float_holds_is_no_number(huge: int | Fraction) -> None:
+    for call in (
+        lambda: within("x", huge, "[0, inf)"),
+        lambda: positive("x", huge),
+        lambda: check_weight("x", huge),
+        lambda: check_decay("x", huge),
+        lambda: at_least("x", huge, 0),
+        lambda: vectors("x", [huge], 1),
+        lambda: check_step("x", huge, 0.0),
+        lambda: check_step("x", 0, [huge]),
+    ):
+        with pytest.raises(ValueError, match=r"^x(:| must) .*(got|numbers in shape)"):
+            call()
 
 
 def test_a_step_of_finite_numbers_passes() -> None:

@@ -143,7 +143,8 @@ def test_the_watch_sees_a_remote_script_and_an_error(browser: Browser, tmp_path:
     path = tmp_path / "page.html"
     path.write_text(
         "<script>const a = 1</script><script>const a = 2</script>"
-        "<script src='https://example.org/x.js'></script>"
+        "<script src='https://example.org/x.js'></script>",
+        encoding="utf-8",
     )
     with opened(browser, path) as (_, watch):
         assert watch.remote == ["https://example.org/x.js"]

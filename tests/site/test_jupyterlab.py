@@ -153,7 +153,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = folder / "jupyter_config_dir" / "lab" / "user-settings" / "@jupyterlab"
     news = settings / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    news.write_text('{"fetchNews": "false", "checkForUpdates": false}', encoding="utf-8")
     nbformat.write(notebook, folder / "work" / "demos.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -163,7 +163,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
     )}  # fmt: skip
     log = folder / "log"
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         server = subprocess.Popen(
             [
                 JUPYTER, "lab", "--no-browser", "--allow-root",
@@ -196,7 +196,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.2)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text()}")
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')}")
 
 
 @pytest.fixture(scope="module")

@@ -91,11 +91,12 @@ def test_the_root_leads_to_the_first_page(site: Path) -> None:
 
 
 def test_the_checker_sees_what_is_broken(tmp_path: Path) -> None:
-    (tmp_path / "other.html").write_text("<p id=here></p>")
+    (tmp_path / "other.html").write_text("<p id=here></p>", encoding="utf-8")
     page = tmp_path / "page.html"
     page.write_text(
         "<a href='other.html#here'></a><a href='other.html#gone'></a><a href='gone.html'></a>"
         "<a href='https://example.org'></a><script src='https://example.org/x.js'></script>"
-        "<a href='#gone'></a>"
+        "<a href='#gone'></a>",
+        encoding="utf-8",
     )
     assert len(broken(Page(page))) == 4

@@ -41,8 +41,9 @@ class BehaviourConfig:
     pace: float | None = 1.0
     """events (CarRacing: new tiles) a decision for which a dream pays best; more of them it pays as
     badly as fewer. None for no limit. A lap has a fixed number of tiles, a dream has no laps:
-    without a limit, speed is worth more there than on the road (ours: one tile a decision finishes
-    a lap in good time)"""
+    without a limit, speed is worth more there than on the road (ours: one tile a decision. A drive
+    has 1000 frames, so 334 decisions of three frames: at this pace as many tiles are passed, and
+    the lap of a longer road is not finished in time)"""
     price: float = 0.0
     """what a cost of 1 takes away from the pay of a decision, in the environment's rewards; for an
     M that foresees a cost, see `wmlib.memory.MemoryConfig`"""

@@ -48,7 +48,7 @@ from wmlib.data import (
     collect,
 )
 from wmlib.dream import Dream, Starts, followed, warm_up
-from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss
+from wmlib.memory import MDNRNN, Codes, MemoryConfig, batch_loss, check_rewards
 from wmlib.storage import write_atomically
 from wmlib.training import History, fit, seeded
 from wmlib.vision import VAE, VisionConfig, train_vision
@@ -298,6 +298,7 @@ class _Run:
                 )
                 self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
                 steps, cooldown = recipe.memory_steps, 0.3
+            check_rewards(self.memory.config, self.driven or self.random)  # of random once
             if recipe.memory_learns == "heads":
                 self.memory.lstm.requires_grad_(False)
             if recipe.memory_learns != "nothing":

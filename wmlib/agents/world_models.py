@@ -32,7 +32,7 @@ from wmlib.dream import Dream, Starts, check_dream, most_paid, warm_up
 from wmlib.evolution import CMAES, CMAESConfig
 from wmlib.memory import MDNRNN, Codes, MemoryConfig
 from wmlib.storage import digest, open_arrays, save_arrays
-from wmlib.training import History, NotFiniteError, seeded
+from wmlib.training import History, NotFiniteError, check_identity, seeded
 from wmlib.value import ValueConfig, ValueFunction, lambda_returns, squared_error
 from wmlib.vision import VAE
 
@@ -174,7 +174,7 @@ def train_in_dream(
     es = CMAES(np.zeros(shape.parameters), strategy, seed)
     history: History = {"dream_return": [], "best": [], "spread": [], "sigma": []}
     inputs = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
-    inputs["starts"] = starts.z.numpy()
+    inputs |= {f"starts/{name}": part.numpy() for name, part in starts._asdict().items()}
     identity = {
         "config": json.dumps([asdict(config), asdict(shape)]),
         "seed": str(seed),
@@ -263,9 +263,7 @@ def _resume(
 ) -> CMAES:
     mapped, metadata = open_arrays(path)
     arrays = {name: np.array(array) for name, array in mapped.items()}
-    found = {name: metadata.get(name) for name in identity}
-    if found != identity:
-        raise ValueError(f"{path} is the state of another run: {found}, not {identity}")
+    check_identity(path, metadata, identity)
 
     def part(prefix: str) -> dict[str, Any]:
         joined = {**arrays, **metadata}

@@ -28,7 +28,7 @@ def vectors(
     """
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{name} must hold numbers in shape (..., {size})"
         ) from None
@@ -43,6 +43,22 @@ def vectors(
     return array
 
 
+def _float(value: object) -> float:
+    """A real number as a float; NaN for anything else, or if it is too large."""
+    try:
+        return float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _got(value: object) -> str:
+    """`value` for a message; Python refuses to write out very large integers."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"{type(value).__name__} too large to be written out"
+
+
 def same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise a ValueError unless `shape` is `expected`."""
     if shape != expected:
@@ -55,11 +71,11 @@ def positive(name: str, value: float) -> float:
     From 1e-100 to 1e100: so far from the ends of float64 that squares, roots
     and inverses do not leave it. NumPy has no integers above `LARGEST`.
     """
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    number = _float(value)
     large = isinstance(value, int) and value > LARGEST
     if large or not 1e-100 <= number <= 1e100:
         raise ValueError(
-            f"{name} must be a finite number above 0, got {value!r}"
+            f"{name} must be a finite number above 0, got {_got(value)}"
         )
     return number
 
@@ -67,7 +83,7 @@ def positive(name: str, value: float) -> float:
 def within(name: str, value: float, interval: str) -> float:
     """`value` as a float in `interval`, such as "(0, 1]", or a ValueError."""
     low, high = (float(end) for end in interval[1:-1].split(","))
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    number = _float(value)
     inside = low <= number <= high
     if number == low and interval[0] == "(":
         inside = False
@@ -75,7 +91,7 @@ def within(name: str, value: float, interval: str) -> float:
         inside = False
     if not inside:
         raise ValueError(
-            f"{name} must be a number in {interval}, got {value!r}"
+            f"{name} must be a number in {interval}, got {_got(value)}"
         )
     return number
 
@@ -87,17 +103,17 @@ def check_step(when: str, observation: object, reward: object) -> None:
     the observation is a number, as of a state in a table, or a vector.
     """
     for name, value in (("observation", observation), ("reward", reward)):
-        if isinstance(value, float | int) and math.isfinite(value):
-            continue
         try:
+            if isinstance(value, float | int) and math.isfinite(value):
+                continue
             array = np.asarray(value, dtype=np.float64)
             fits = value is not None and bool(np.isfinite(array).all())
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits or (name == "reward" and array.size != 1):
             raise ValueError(
                 f"{when}: the environment's {name} must be finite, "
-                f"got {value!r}"
+                f"got {_got(value)}"
             )
 
 
@@ -109,7 +125,7 @@ def at_least(name: str, value: int, least: int) -> int:
         number = least - 1
     if not least <= number <= LARGEST:
         raise ValueError(
-            f"{name} must be an integer >= {least}, got {value!r}"
+            f"{name} must be an integer >= {least}, got {_got(value)}"
             f"{f' (the largest is {LARGEST})' * (number > LARGEST)}"
         )
     return number
@@ -123,16 +139,16 @@ def check_seed(seed: object) -> None:
 
 def check_weight(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a finite number of at least 0."""
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    number = _float(value)
     if not 0 <= number <= 1e100:
-        raise ValueError(f"{name} must be finite, >= 0, got {value!r}")
+        raise ValueError(f"{name} must be finite, >= 0, got {_got(value)}")
 
 
 def check_decay(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a number in [0, 1)."""
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    number = _float(value)
     if not 0 <= number < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value!r}")
+        raise ValueError(f"{name} must be in [0, 1), got {_got(value)}")
 
 
 def check_model(name: str, value: object, *has: str) -> None:
@@ -141,14 +157,14 @@ def check_model(name: str, value: object, *has: str) -> None:
     if missing:
         raise ValueError(
             f"{name} must be a model that has {', '.join(missing)}, "
-            f"got {value!r}"
+            f"got {_got(value)}"
         )
 
 
 def check_function(name: str, value: object) -> None:
     """Raise a ValueError unless `value` can be called."""
     if not callable(value):
-        raise ValueError(f"{name} must be a function, got {value!r}")
+        raise ValueError(f"{name} must be a function, got {_got(value)}")
 
 
 def check_rng(rng: object) -> None:
