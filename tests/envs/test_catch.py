@@ -310,6 +310,17 @@ def test_the_vector_form_is_many_single_ones(name: str, n: int) -> None:
     assert [a.random() for a in ours.np_random] == [b.random() for b in theirs.np_random]
 
 
+def test_pictures_may_be_painted_over() -> None:
+    env = PixelCatch()
+    for _ in range(2):
+        picture, _ = env.reset(seed=0)
+        for _ in range(9):
+            assert np.array_equal(picture, draw(env.board))
+            picture[:] = 7
+            picture, *_ = env.step(STAY)
+        picture[:] = 7
+
+
 def test_the_vector_form_keeps_no_hold_on_what_it_gave() -> None:
     envs = PixelCatchVector(3, wind=0.5)
     given = [envs.reset(seed=0)[0]]
