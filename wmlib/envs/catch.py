@@ -22,8 +22,9 @@ a CPU. A cell is 1.5 pixels high and 3 wide, and a ball in it lights every pixel
 2 x 3 of them, in pixel rows 0 to 14. The paddle is a bar of 1 x 3 pixels below its cell, in pixel
 row 15, so that ball and paddle never hide one another and look different: bsuite marks both with
 the same 1, and leaves open which is which when the ball has landed beside the paddle. Pixel column
-15 stays dark. The ball is as large as fits: a model whose loss is summed over pixels (a VAE's) sees
-a small ball as not worth its bits. `draw` makes a picture of a board, `read` a board of a picture.
+15 stays dark. The ball is as large as fits, because a loss that is summed over pixels (a VAE's)
+weighs it by its size: to leave it out costs 6 in squared error, to say in which of the 50 cells it
+is costs ln 50 = 3.9 nats. `draw` makes a picture of a board, `read` a board of a picture.
 
 **The wind**: in each of the 9 steps, the last one too, the ball falls one row; with probability
 `wind` it also moves one column, to the left or to the right with equal chance; at a wall, a move
@@ -58,7 +59,7 @@ ROWS, COLUMNS = 10, 5
 SIDE = 16
 """pixels, of a picture"""
 STEPS = ROWS - 1
-"""of every episode"""
+"""of every episode: the ball is in row 0 at first, and in row 9 after the last"""
 ACTIONS = ("left", "stay", "right")
 """The actions 0 to 2: where the paddle goes, by one column; it stays at a wall."""
 
@@ -263,7 +264,7 @@ class PixelCatch(gym.Env[Any, Any]):
             ValueError: the action is not 0, 1 or 2.
             gymnasium.error.ResetNeeded: `reset` was not called, or the episode has ended.
         """
-        if self.board is None or self.board.row == ROWS - 1:
+        if self.board is None or self.board.row == STEPS:
             raise ResetNeeded(NEEDS_RESET)
         try:
             action = operator.index(action)
@@ -275,7 +276,7 @@ class PixelCatch(gym.Env[Any, Any]):
         paddle = min(max(paddle + action - 1, 0), COLUMNS - 1)
         column = min(max(column + self._gusts[row], 0), COLUMNS - 1)
         self.board = Board(row + 1, column, paddle)
-        reward, ended = 0.0, row + 1 == ROWS - 1
+        reward, ended = 0.0, row + 1 == STEPS
         if ended:
             reward = self.scale if column == paddle else -self.scale
         return _PICTURES[self.board].copy(), reward, ended, False, {}
@@ -398,12 +399,12 @@ class PixelCatchVector(VectorEnv[Any, Any, np.ndarray]):
         moves = self._checked(actions) - 1  # (N,)
         rewards, never = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
         row, columns, paddles = self.board
-        if row == ROWS - 1:
+        if row == STEPS:
             return self._begin(), rewards, never, never.copy(), {}
         paddles = (paddles + moves).clip(0, COLUMNS - 1)
         columns = (columns + self._gusts[row]).clip(0, COLUMNS - 1)
         self.board = Board(row + 1, columns, paddles)
-        ended = row + 1 == ROWS - 1
+        ended = row + 1 == STEPS
         if ended:
             rewards = np.where(columns == paddles, self.scale, -self.scale)
         return self._pictures(), rewards, never | ended, never, {}
