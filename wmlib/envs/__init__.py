@@ -27,3 +27,14 @@ gymnasium.register(
 gymnasium.register(id="wmlib/DynaMaze-v0", entry_point="wmlib.envs.maze:Maze")
 gymnasium.register(id="wmlib/BlockingMaze-v0", entry_point="wmlib.envs.maze:blocking_maze")
 gymnasium.register(id="wmlib/ShortcutMaze-v0", entry_point="wmlib.envs.maze:shortcut_maze")
+gymnasium.register(
+    id="wmlib/PixelCatch-v0",
+    entry_point="wmlib.envs.catch:PixelCatch",
+    vector_entry_point="wmlib.envs.catch:PixelCatchVector",
+)
+gymnasium.register(
+    id="wmlib/WindyPixelCatch-v0",
+    entry_point="wmlib.envs.catch:PixelCatch",
+    vector_entry_point="wmlib.envs.catch:PixelCatchVector",
+    kwargs={"wind": 0.1},
+)
