@@ -107,13 +107,6 @@ def lambda_returns(
         ValueError: the shapes are others, T is 0, or a rate is not in [0, 1].
     """
     check_returns(rewards, continues, values, discount, trace)
-    t, *rest = rewards.shape
-    if t < 1 or continues.shape != rewards.shape or values.shape != (t + 1, *rest):
-        raise ValueError(
-            f"rewards (T, ...) need as many continues and one more value, got "
-            f"{tuple(rewards.shape)}, {tuple(continues.shape)} "
-            f"and {tuple(values.shape)}"
-        )
     following, returns = values[-1], []
     for t in reversed(range(len(rewards))):
         mixed = (1 - trace) * values[t + 1] + trace * following
@@ -126,10 +119,17 @@ def lambda_returns(
 def check_returns(
     rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
 ) -> None:
-    """Refuse what has no lambda-return: no tensors, no axis of time, rates outside [0, 1]."""
+    """Refuse what has no lambda-return: no tensors, other shapes, rates outside [0, 1]."""
     for name, part in (("rewards", rewards), ("continues", continues), ("values", values)):
         if not part.ndim:
             raise ValueError(f"{name} must have an axis of time, got a single number")
     for name, rate in (("discount", discount), ("trace", trace)):
         if not 0 <= rate <= 1:
             raise ValueError(f"{name} must be in [0, 1], got {rate}")
+    t, *rest = rewards.shape
+    if t < 1 or continues.shape != rewards.shape or values.shape != (t + 1, *rest):
+        raise ValueError(
+            f"rewards (T, ...) need as many continues and one more value, got "
+            f"{tuple(rewards.shape)}, {tuple(continues.shape)} "
+            f"and {tuple(values.shape)}"
+        )

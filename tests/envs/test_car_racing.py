@@ -15,6 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import wmlib  # noqa: F401  (registers the environment)
+from wmlib.envs import car_view
 from wmlib.envs.car_racing import CAR_FIELDS, FastCarRacing
 from wmlib.envs.speed import measure_speed
 
@@ -284,6 +285,22 @@ def test_a_step_without_a_track_says_what_is_missing(env):
             twin.step(nothing)
         assert np.array_equal(twin.reset(seed=1)[0], gym.make(OURS).reset(seed=1)[0])
     env.step(nothing)  # the original drives on
+
+
+def test_a_closed_environment_leaves_its_map_to_the_next_one(monkeypatch):
+    monkeypatch.setattr(car_view, "_spare_maps", [])
+    first, second = gym.make(OURS).unwrapped, gym.make(OURS).unwrapped
+    film = [first.reset(seed=3)[0], *(first.step(action)[0] for action in driving(3, 30))]
+    painted = first._view._map
+    first.close()
+    first.close()  # twice does no harm
+    with pytest.raises(gym.error.ResetNeeded, match="call reset first"):
+        first.step(np.zeros(3, np.float32))
+    again = [second.reset(seed=3)[0], *(second.step(action)[0] for action in driving(3, 30))]
+    assert second._view._map is painted
+    assert np.array_equal(film, again)
+    assert np.array_equal(first.reset(seed=3)[0], film[0])  # and the first has a new map
+    assert first._view._map is not painted
 
 
 @pytest.mark.parametrize("name", ["CarRacing-v3", "OfficialCarRacing-v3", "DynaMaze-v0"])

@@ -33,7 +33,7 @@ from wmlib.envs.official import SIDE
 CAR_FIELDS = ("x", "y", "heading", "speed", "lateral", "road_angle", "curvature")
 """What ``info["car"]`` holds, in this order (see `FastCarRacing`)."""
 
-NO_TRACK = "step needs a track: call reset first (a copied environment starts without one)"
+NO_TRACK = "step needs a track: call reset first (a copied or closed environment has none)"
 
 LOOK_AHEAD = 8  # tiles over which the curvature of the road ahead is taken: 28 units
 
@@ -128,7 +128,7 @@ class FastCarRacing(original.CarRacing):
         Raises:
             ValueError: for an action of another shape or with a number that is not finite.
             gymnasium.error.ResetNeeded: there is no track yet: `reset` was not called, or not
-                since this environment was copied from another.
+                since this environment was closed, or copied from another.
         """
         if self.car is None:
             raise ResetNeeded(NO_TRACK)
@@ -151,6 +151,13 @@ class FastCarRacing(original.CarRacing):
         info["car"] = self._car_state()
         self._tiles_reported = self.tile_visited_count
         return self._observe(), total, terminated, truncated, info
+
+    def close(self) -> None:
+        """Let go of the track; to go on, call `reset`."""
+        super().close()
+        self._destroy()
+        self.car = None
+        self._view.release()
 
     def _create_track(self) -> bool:
         made: bool = super()._create_track()

@@ -160,6 +160,19 @@ def _grass() -> np.ndarray:
     return field
 
 
+# A map that a closed environment gave back. The first touch of 16 MB of new memory takes longer
+# than painting a track, and `wmlib.data.collect` makes an environment for each episode.
+_spare_maps: list[np.ndarray] = []
+
+
+def _a_map() -> np.ndarray:
+    """Memory for a map, (MAP_SIZE, MAP_SIZE) uint8, with anything in it."""
+    try:
+        return _spare_maps.pop()
+    except IndexError:
+        return np.empty_like(_grass())
+
+
 @functools.lru_cache(maxsize=8192)
 def _sprite(zoom: float, wheel: int | None, angle: int = 0, phase: int = 0) -> np.ndarray:
     """The hull (wheel None) or what is seen of one wheel: (9, 4, 4) float32, cover and RGB.
@@ -233,14 +246,16 @@ class CarView:
         palette = _palette()
         self._near = Sampler(palette, 4)
         self._far = Sampler(palette, 16)
-        self._map = _grass().copy()
-        self._surface = pygame.image.frombuffer(
-            self._map.data, self._map.shape, "P"
-        )  # shares memory
+        self._map: np.ndarray | None = None
         self._tiles: list[list[tuple[int, list[tuple[float, float]]]]] = []
 
     def paint(self, road_poly: list[tuple[list[tuple[float, float]], Iterable[float]]]) -> None:
         """Paint a new track: the official ``road_poly``, tiles and kerbs in drawing order."""
+        if self._map is None:
+            self._map = _a_map()
+            self._surface = pygame.image.frombuffer(
+                self._map.data, self._map.shape, "P"
+            )  # shares memory
         np.copyto(self._map, _grass())
         self._tiles = []
         for outline, color in road_poly:
@@ -254,6 +269,12 @@ class CarView:
         for tile in self._tiles:
             for index, points in tile:
                 pygame.draw.polygon(self._surface, index, points)
+
+    def release(self) -> None:
+        """Give the map back: until `paint` is called again there is nothing to see."""
+        if self._map is not None and not _spare_maps:
+            _spare_maps.append(self._map)
+        self._map = None
 
     def mark_visited(self, tile: int) -> None:
         """Repaint a tile that the car has touched: it loses its shade, as officially."""
@@ -271,6 +292,7 @@ class CarView:
             zoom: window pixels for one playfield unit.
             wheels: (steering angle, rolling phase) [rad] of each of the four wheels.
         """
+        assert self._map is not None
         sampler = self._near if zoom > 8 else self._far
         out = sampler.look(
             self._map, (x + HALF) * TEXELS, (y + HALF) * TEXELS, angle, TEXELS / zoom

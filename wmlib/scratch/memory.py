@@ -87,7 +87,7 @@ class MemoryModel:
         self.W_mdn *= positive("mdn_scale", mdn_scale)
 
     def gates(self, xh: Array) -> tuple[Array, Array, Array, Array]:
-        """The four gates (..., H) of the LSTM at [x, h] (..., X + H)."""
+        """The gates f, i, o and candidate (..., H) at [x, h] (..., X + H)."""
         f = sigmoid(xh @ self.Wf)  # forget gate
         i = sigmoid(xh @ self.Wi)  # input gate
         o = sigmoid(xh @ self.Wo)  # output gate
