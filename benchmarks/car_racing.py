@@ -3,7 +3,7 @@
     python benchmarks/car_racing.py full --seeds 1 2 3
     python benchmarks/car_racing.py ablations --seeds 1 2
 
-Each row is one run of `wmlib.agents.car_racing`, scored when it is over: the full recipe on 100
+Each row is one run of `wmlib.agents.world_models.car_racing`, scored when it is over: the full recipe on 100
 tracks of the official CarRacing-v3, the ablations on the same tracks of wmlib/CarRacing-v3, whose
 rewards are the official ones. Runs are kept under runs/ and go on after a kill; rows that are there
 are skipped. An ablation shares with the full run of its seed, if that is there, what would come
@@ -24,15 +24,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from wmlib.acting import Score, evaluate
-from wmlib.agents.car_racing import ENV_ID, Recipe, claim, train_car_racing
-from wmlib.agents.run_log import Log
-from wmlib.agents.world_models import Agent, DreamTrainingConfig
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.car_racing import train_car_racing
+from wmlib.agents.world_models.controller import ControllerConfig
+from wmlib.agents.world_models.evolve import DreamTrainingConfig
+from wmlib.agents.world_models.recipes import ENV_ID, Recipe
+from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.checkpoint import load_checkpoint
-from wmlib.controller import ControllerConfig
-from wmlib.data import ExplorationConfig, collect
+from wmlib.collecting import collect
+from wmlib.evaluation import Score, evaluate
+from wmlib.exploration import ExplorationConfig
+from wmlib.runs import Log, claim
 from wmlib.storage import write_atomically
-from wmlib.vision import VisionConfig
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "car-racing.json"

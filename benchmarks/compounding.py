@@ -31,11 +31,15 @@ import joblib
 import numpy as np
 import torch
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode, Policy, SmoothRandomPolicy, collect, run_episode
-from wmlib.dream import followed, warm_up
-from wmlib.memory import MDNRNN, Codes, State, sample, train_memory
-from wmlib.open_loop import Forecasts, fair_errors, forecast, spreads
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.forecast import Forecasts, fair_errors, forecast, spreads
+from wmlib.agents.world_models.memory import MDNRNN, State, train_memory
+from wmlib.agents.world_models.mixture import sample
+from wmlib.agents.world_models.starts import followed, warm_up
+from wmlib.collecting import collect
+from wmlib.episodes import Episode, Policy, run_episode
+from wmlib.exploration import SmoothRandomPolicy
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]

@@ -23,10 +23,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from wmlib.agents.world_models import Agent, DreamTrainingConfig, train_in_dream
-from wmlib.data import SmoothRandomPolicy, collect
-from wmlib.dream import Dream, warm_up
-from wmlib.memory import Codes
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.dream import Dream
+from wmlib.agents.world_models.evolve import DreamTrainingConfig, train_in_dream
+from wmlib.agents.world_models.starts import warm_up
+from wmlib.collecting import collect
+from wmlib.exploration import SmoothRandomPolicy
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]

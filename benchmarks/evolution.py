@@ -27,7 +27,8 @@ import numpy as np
 from scipy.stats import fisher_exact
 from tqdm import tqdm
 
-from wmlib.evolution import CMAES, CMAESConfig
+from wmlib.agents.world_models.evolution import CMAES
+from wmlib.agents.world_models.strategy import CMAESConfig
 
 Batch = Callable[[np.ndarray], np.ndarray]
 TARGET = 1e-8
@@ -109,7 +110,7 @@ def instance(problem: Problem, n: int, seed: int) -> tuple[Batch, np.ndarray]:
 def run_wmlib(
     f: Batch, start: np.ndarray, sigma: float, population: int | None, seed: int, **options
 ) -> tuple[int, bool]:
-    """(evaluations, success) of one run of `wmlib.evolution.CMAES`."""
+    """(evaluations, success) of one run of `wmlib.agents.world_models.evolution.CMAES`."""
     config = CMAESConfig(sigma, population=population, ftarget=TARGET, **options)
     es = CMAES(start, config, seed)
     while not es.stop():

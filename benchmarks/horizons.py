@@ -24,12 +24,15 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from wmlib.agents.behaviour import BehaviourConfig, train_behaviour
-from wmlib.agents.car_racing import Recipe
-from wmlib.agents.world_models import Agent
-from wmlib.data import Policy, SmoothRandomPolicy, collect
-from wmlib.dream import Dream, Starts, followed, warm_up
-from wmlib.memory import Codes
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.dream import Dream
+from wmlib.agents.world_models.gradients import BehaviourConfig, train_behaviour
+from wmlib.agents.world_models.recipes import Recipe
+from wmlib.agents.world_models.starts import Starts, followed, warm_up
+from wmlib.collecting import collect
+from wmlib.episodes import Policy
+from wmlib.exploration import SmoothRandomPolicy
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]

@@ -40,16 +40,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.data import Episode, run_episode
-from wmlib.ensemble import Ensemble, EnsembleConfig
-from wmlib.pets import (
-    PETSConfig,
-    expected_returns,
-    pendulum_reward,
-    propagate,
-    train_pets,
-    transitions,
-)
+from wmlib.agents.pets.agent import PETSConfig, pendulum_reward, train_pets, transitions
+from wmlib.agents.pets.ensemble import Ensemble, EnsembleConfig
+from wmlib.agents.pets.particles import expected_returns, propagate
+from wmlib.episodes import Episode, run_episode
 from wmlib.planning import CEMConfig, Planner, UniformPolicy
 from wmlib.storage import write_atomically
 from wmlib.training import seeded

@@ -29,7 +29,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 from torch import nn
 
-from wmlib.acting import Score
+from wmlib.evaluation import Score
 from wmlib.storage import write_atomically
 
 OUT = Path(__file__).parent / "results" / "ppo.json"

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmlib.acting import Score
-from wmlib.agents.world_models import Agent
+from wmlib.agents.world_models.agent import Agent
 from wmlib.checkpoint import load_checkpoint
-from wmlib.data import run_episode
-from wmlib.envs.official import OfficialCarRacing
+from wmlib.envs.car_racing.official import OfficialCarRacing
+from wmlib.episodes import run_episode
+from wmlib.evaluation import Score
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]

@@ -31,8 +31,8 @@ def updates_per_second(model: str) -> float:
     import numpy as np
     import torch
 
-    from wmlib.memory import MDNRNN
-    from wmlib.vision import VAE
+    from wmlib.agents.world_models.memory import MDNRNN
+    from wmlib.agents.world_models.vision import VAE
 
     generator = torch.Generator().manual_seed(0)
     if model == "V":

@@ -18,10 +18,10 @@ import gymnasium as gym
 import numpy as np
 from simd import ROOT, machine, rows
 
-from wmlib.agents.tiles import grass
-from wmlib.agents.world_models import Agent
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.tiles import grass
 from wmlib.checkpoint import made_by, save_checkpoint
-from wmlib.data import run_episode
+from wmlib.episodes import run_episode
 
 OUT = ROOT / "artifacts" / "world-models-car-racing" / "worst-drive.safetensors"
 SETTLED = 20  # decisions after which the camera has come down and the car has left the start

@@ -13,17 +13,20 @@ import numpy as np
 import pytest
 
 from wmlib import cli
-from wmlib.agents.behaviour import BehaviourConfig
-from wmlib.agents.car_racing import RECIPES, Recipe
-from wmlib.agents.world_models import Agent, DreamTrainingConfig, Evolved, train_in_dream
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.controller import ControllerConfig, LinearController
+from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train_in_dream
+from wmlib.agents.world_models.gradients import BehaviourConfig
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.recipes import RECIPES, Recipe
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main
-from wmlib.controller import ControllerConfig, LinearController
-from wmlib.data import CollectError, CollectInterrupt, Episode, Replay
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, MemoryConfig
+from wmlib.collecting import CollectError, CollectInterrupt
+from wmlib.episodes import Episode
+from wmlib.replay import Replay
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig, train_vision
 
 COLLECT = ["collect", "wmlib/CarRacing-v3", "--jobs", "1"]
 
@@ -193,7 +196,7 @@ def small_vision(monkeypatch: pytest.MonkeyPatch) -> None:
     """`train vision` trains a V that is quickly trained."""
     small = VisionConfig(latent=4, channels=(2, 2, 4, 4), batch=4)
     monkeypatch.setattr(
-        "wmlib.vision.train_vision",
+        "wmlib.agents.world_models.vision.train_vision",
         lambda replay, _, **options: train_vision(replay, small, **options),
     )
 
@@ -210,7 +213,7 @@ def test_v_m_and_c_are_trained_step_by_step(
         config = replace(config, population=4, starts=4, value_starts=4)
         return train_in_dream(memory, starts, c, config, **options)
 
-    monkeypatch.setattr("wmlib.agents.world_models.train_in_dream", in_few_dreams)
+    monkeypatch.setattr("wmlib.agents.world_models.evolve.train_in_dream", in_few_dreams)
     v, m, c = (str(tmp_path / f"{part}.safetensors") for part in ("vision", "memory", "controller"))
     capsys.readouterr()
     assert main(["train", "vision", *data, "--out", v, "--steps", "2", "--json"]) == 0
@@ -257,9 +260,9 @@ def test_an_agent_dreams_and_is_filmed(
 def test_a_score_is_printed_and_recorded(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from wmlib.acting import Score
+    from wmlib.evaluation import Score
 
-    monkeypatch.setattr("wmlib.acting.evaluate", lambda *_, **__: Score("E", (1.0, 3.0), (0, 1)))
+    monkeypatch.setattr("wmlib.evaluation.evaluate", lambda *_, **__: Score("E", (1.0, 3.0), (0, 1)))
     assert main(["evaluate", str(folder), "--episodes", "2", "--record", "--json"]) == 0
     assert said(capsys)["mean"] == 2.0
     path = folder / "controller.safetensors"
@@ -367,7 +370,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
 def test_a_score_that_could_not_be_recorded_is_not_driven_for(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setattr("wmlib.acting.evaluate", nothing_is_driven)
+    monkeypatch.setattr("wmlib.evaluation.evaluate", nothing_is_driven)
 
     def full(**_: object) -> None:
         raise OSError(30, "Read-only file system")
@@ -427,7 +430,7 @@ def test_what_was_driven_before_it_ended_is_kept(
         stop.finished = finished
         raise stop
 
-    monkeypatch.setattr("wmlib.data.collect", ends)
+    monkeypatch.setattr("wmlib.collecting.collect", ends)
     command = ["collect", "Pendulum-v1", "--out", str(tmp_path / "out")]
     assert main(command) == code
     assert "it ended" in (err := capsys.readouterr().err) and "kept" not in err

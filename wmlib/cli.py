@@ -10,18 +10,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import math
 import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wmlib.commands import (
+    Result,
+    check_finite,
+    run_bench,
+    run_car_racing,
+    run_collect,
+    run_controller,
+    run_dream,
+    run_evaluate,
+    run_memory,
+    run_vision,
+    scripts,
+)
+
 if TYPE_CHECKING:
-    from wmlib.data import Episode, Replay
+    pass
+
 
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.
@@ -38,10 +49,6 @@ or step by step:
   python -m wmlib train controller --data runs/random --vision runs/vision.safetensors \\
       --memory runs/memory.safetensors --out runs/controller.safetensors
 """
-
-Result = dict[str, Any]
-
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,13 +77,13 @@ def _tell(text: str) -> None:
 def _run(arguments: Sequence[str] | None) -> int:
     top = parser()
     options, rest = top.parse_known_args(arguments)
-    if rest and not (options.command == "bench" and options.what in _scripts()):
+    if rest and not (options.command == "bench" and options.what in scripts()):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
     try:
         _check_seed(options)
         result = options.run(options)
-        _check_finite(result)
+        check_finite(result)
     except (ValueError, TypeError, OSError) as error:
         _tell(f"wmlib: error: {error}")
         return 2
@@ -104,18 +111,6 @@ def _check_seed(options: argparse.Namespace) -> None:
 
     if hasattr(options, "seed"):
         check_seed(options.seed)
-
-
-def _check_finite(result: Any, name: str = "the result") -> None:
-    """Refuse NaN and infinity: they are no JSON, and no result."""
-    if isinstance(result, Mapping):
-        for key, value in result.items():
-            _check_finite(value, key)
-    elif isinstance(result, list | tuple):
-        for value in result:
-            _check_finite(value, name)
-    elif isinstance(result, float) and not math.isfinite(result):
-        raise ArithmeticError(f"{name} is {result}: not a finite number")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -215,210 +210,12 @@ def parser() -> argparse.ArgumentParser:
     bench = _command(commands, "bench", "measure this machine, or run a benchmark", run_bench)
     bench.add_argument(
         "what",
-        choices=("environment", "dream", *_scripts()),
+        choices=("environment", "dream", *scripts()),
         help="environment, dream: the speed of this machine, in seconds; any other: all of "
         "benchmarks/WHAT.py, which may X",
     )
     bench.add_argument("--seconds", type=float, default=20.0, help="about how long (default: 20)")
     return top
-
-
-def run_collect(options: argparse.Namespace) -> Result:
-    import gymnasium as gym
-
-    from wmlib.data import CollectError, CollectInterrupt, SmoothRandomPolicy, collect
-
-    kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
-    _check_folder(options.out)
-    try:
-        env = gym.make(options.environment, **kwargs)
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"cannot make {options.environment!r}: {error}") from error
-    policy = SmoothRandomPolicy(env.action_space)
-    env.close()
-    try:
-        episodes = collect(
-            policy, options.environment, episodes=options.episodes, seed=options.seed,
-            max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
-            time_limit=options.time_limit, n_jobs=options.jobs,
-        )  # fmt: skip
-    except (CollectError, CollectInterrupt) as stop:
-        if stop.finished:
-            _keep(stop.finished, options.out)
-            raise type(stop)(f"{stop}\n{len(stop.finished)} are kept in {options.out}") from stop
-        raise
-    replay = _keep(episodes, options.out)
-    mean = sum(episode.total_reward for episode in episodes) / len(episodes)
-    return {
-        "episodes": len(replay),
-        "decisions": replay.steps,
-        "mean_return": mean,
-        "out": str(options.out),
-    }
-
-
-def _keep(episodes: Sequence[Episode], out: Path) -> Replay:
-    """Save what was driven: in `out`, or, if that fails after all, where it can be found."""
-    from wmlib.data import Replay
-
-    replay = Replay(episodes)
-    try:
-        replay.save(out)
-    except OSError as error:
-        spare = Path(tempfile.mkdtemp(prefix="wmlib-episodes-"))
-        replay.save(spare)
-        raise OSError(f"{error}; the episodes are kept in {spare}") from error
-    return replay
-
-
-def run_car_racing(options: argparse.Namespace) -> Result:
-    from wmlib.agents.car_racing import RECIPES, train_car_racing
-    from wmlib.checkpoint import load_checkpoint
-
-    if options.recipe not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(RECIPES)}, got {options.recipe!r}")
-    recipe = RECIPES[options.recipe]
-    train_car_racing(
-        options.out, seed=options.seed, recipe=recipe, resume=options.resume, n_jobs=options.jobs
-    )
-    _, manifest = load_checkpoint(options.out / "controller.safetensors", "controller")
-    made = manifest["made"]
-    return {
-        "out": str(options.out),
-        "real_steps": made["real_steps"],
-        "seconds": made["wall_seconds"],
-    }
-
-
-def run_vision(options: argparse.Namespace) -> Result:
-    from wmlib.checkpoint import made_by, save_module
-    from wmlib.data import Replay
-    from wmlib.vision import VisionConfig, train_vision
-
-    _check_checkpoint(options.out)
-    replay = Replay.load(options.data)
-    config = VisionConfig.paper() if options.paper else VisionConfig()
-    started = time.perf_counter()
-    vision, history = train_vision(
-        replay, config, steps=options.steps, seed=options.seed, state=_state(options.out)
-    )
-    seconds = time.perf_counter() - started
-    made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
-    save_module(options.out, vision, "vision", made)
-    return _trained(options, seconds, history, ("squared_error", "kl"))
-
-
-def run_memory(options: argparse.Namespace) -> Result:
-    from wmlib.agents.tiles import memory_for
-    from wmlib.checkpoint import made_by, save_module
-    from wmlib.data import Replay
-    from wmlib.memory import Codes, train_memory
-    from wmlib.vision import VAE
-
-    _check_checkpoint(options.out)
-    vision, replay = VAE.load(options.vision), Replay.load(options.data)
-    codes = Codes.of(replay, vision.encode)
-    config = memory_for(codes, options.action_repeat)
-    started = time.perf_counter()
-    memory, history = train_memory(
-        codes, config, steps=options.steps, seed=options.seed, state=_state(options.out)
-    )
-    seconds = time.perf_counter() - started
-    made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
-    save_module(options.out, memory, "memory", made)
-    told = _trained(options, seconds, history, ("code", "reward", "end"))
-    return {**told, "reward_head": config.reward}
-
-
-def run_controller(options: argparse.Namespace) -> Result:
-    from wmlib.agents.world_models import DreamTrainingConfig, train_in_dream
-    from wmlib.checkpoint import made_by
-    from wmlib.controller import ControllerConfig
-    from wmlib.data import Replay
-    from wmlib.dream import warm_up
-    from wmlib.memory import MDNRNN, Codes
-    from wmlib.value import ValueConfig
-    from wmlib.vision import VAE
-
-    _check_checkpoint(options.out)
-    named = ("generations", "horizon", "temperature")
-    given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
-    if options.value:
-        given |= {"value": True, "discount": ValueConfig().discount}
-    config = DreamTrainingConfig(**given)
-    memory, replay = MDNRNN.load(options.memory), Replay.load(options.data)
-    codes = Codes.of(replay, VAE.load(options.vision).encode)
-    shape = ControllerConfig(memory.config.latent, memory.config.hidden)
-    started = time.perf_counter()
-    evolved = train_in_dream(
-        memory, warm_up(memory, codes), shape, config, seed=options.seed,
-        state=_state(options.out),
-    )  # fmt: skip
-    seconds = time.perf_counter() - started
-    made = made_by(seed=options.seed, steps=config.generations, seconds=seconds)
-    evolved.controller.save(options.out, made)
-    return _trained(options, seconds, evolved.history, ("dream_return", "sigma"))
-
-
-def run_evaluate(options: argparse.Namespace) -> Result:
-    from wmlib.acting import evaluate
-    from wmlib.agents.world_models import Agent
-    from wmlib.checkpoint import record_score
-
-    agent = Agent.load(options.folder)
-    if options.record:
-        _check_place(options.folder)
-    score = evaluate(
-        agent.policy(), episodes=options.episodes, seed=options.seed,
-        action_repeat=options.action_repeat, n_jobs=options.jobs,
-    )  # fmt: skip
-    if options.record:
-        record_score(options.folder / "controller.safetensors", "controller", score.as_dict())
-    return score.as_dict()
-
-
-def run_dream(options: argparse.Namespace) -> Result:
-    import torch
-
-    from wmlib.agents.world_models import Agent, after_real_steps
-    from wmlib.dream import Dream
-
-    if options.film is not None:
-        _check_film(options.film)
-    agent = Agent.load(options.folder)
-    dream = Dream(agent.memory, options.temperature)
-    start = after_real_steps(agent, seed=options.seed)
-    noise = torch.Generator().manual_seed(options.seed)
-    imagined = dream.imagine(agent.controller, start, options.steps, noise)
-    result: Result = {"decisions": options.steps, "dream_return": float(imagined.rewards.sum())}
-    _check_finite(result)
-    if options.film is not None:
-        from wmlib.figures import save_gif
-
-        codes = imagined.features[:, 0, 0, : agent.memory.config.latent].numpy()  # (T + 1, Z)
-        save_gif(options.film, agent.vision.decode(codes))
-        result["film"] = str(options.film)
-    return result
-
-
-def run_bench(options: argparse.Namespace) -> Result:
-    if options.what == "environment":
-        from wmlib.envs.speed import measure_speed
-
-        return measure_speed(seconds=options.seconds)
-    if options.what == "dream":
-        from wmlib.dream import measure_dream
-
-        return measure_dream(seconds=options.seconds)
-    script = BENCHMARKS / f"{options.what}.py"
-    code = subprocess.run([sys.executable, str(script), *options.rest], check=False).returncode
-    if code:
-        raise RuntimeError(f"{script.name} ended with exit code {code}")
-    return {"results": str(BENCHMARKS / "results")}
-
-
-def _scripts() -> list[str]:
-    return sorted(path.stem for path in BENCHMARKS.glob("*.py"))
 
 
 def _command(
@@ -449,53 +246,3 @@ def _training(command: argparse.ArgumentParser, what: str) -> None:
         "--out", type=Path, required=True, help=f"{what}'s checkpoint, .safetensors"
     )
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
-
-
-def _state(out: Path) -> Path:
-    """Where the state of an unfinished run lies: beside its result."""
-    return out.with_suffix(".state.safetensors")
-
-
-def _trained(
-    options: argparse.Namespace,
-    seconds: float,
-    history: dict[str, list[float]],
-    names: Sequence[str],
-) -> Result:
-    _state(options.out).unlink(missing_ok=True)
-    last = {name: sum(history[name][-100:]) / len(history[name][-100:]) for name in names}
-    return {"out": str(options.out), "seconds": seconds, **last}
-
-
-def _check_checkpoint(out: Path) -> None:
-    """Refuse, before any work, a file that could not be written in the end."""
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out must end in .safetensors, got {out}")
-    if out.exists():
-        raise FileExistsError(f"{out} exists already; name another file")
-    _check_place(out.parent)
-
-
-def _check_film(film: Path) -> None:
-    if film.suffix != ".gif" or film.is_dir():
-        raise ValueError(f"--film must be a file that ends in .gif, got {film}")
-    _check_place(film.parent)
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse, before any work, a folder that could not be filled in the end."""
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise FileExistsError(f"{out} is not empty; name another folder")
-    _check_place(out)
-
-
-def _check_place(folder: Path) -> None:
-    """Refuse a folder in which nothing can be written, or that cannot be made."""
-    place = Path(os.path.realpath(folder))
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(folder)) from error

@@ -16,11 +16,13 @@ import torch
 from anywidget import AnyWidget
 from playwright.sync_api import Browser, Page
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode, SmoothRandomPolicy, collect
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.starts import Starts, warm_up
+from wmlib.collecting import collect
 from wmlib.demos.assets import script
-from wmlib.dream import Starts, warm_up
-from wmlib.memory import Codes
+from wmlib.episodes import Episode
+from wmlib.exploration import SmoothRandomPolicy
 
 ROOT = Path(__file__).parents[2]
 Script = Callable[..., Any]

@@ -11,14 +11,14 @@ import torch
 import traitlets
 from playwright.sync_api import Page
 
-from wmlib.agents.world_models import Agent
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.demos import DriveTheDream
 from wmlib.demos.blocks import unpack
 from wmlib.demos.weights import as_packed
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, MemoryConfig, State
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
 YOURS = "You drive. The button “C drives” gives the wheel back."

@@ -8,14 +8,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wmlib.agents.world_models import Agent
-from wmlib.controller import ControllerConfig, LinearController
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.controller import ControllerConfig, LinearController
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
+from wmlib.agents.world_models.mixture import sample
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.demos.blocks import pack, unpack
 from wmlib.demos.weights import WeightsConfig, as_packed, pack_models
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, MemoryConfig, State, sample
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig
 
 PARITY = 1e-4
 Script = Callable[..., Any]  # the fixture `run`

@@ -14,16 +14,17 @@ import traitlets
 from PIL import Image
 from playwright.sync_api import Page
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode, collect
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE, VisionConfig
+from wmlib.collecting import collect
 from wmlib.demos import DreamQualityExplorer
 from wmlib.demos.blocks import unpack
 from wmlib.demos.quality import follow
 from wmlib.demos.weights import as_packed
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, MemoryConfig
+from wmlib.episodes import Episode
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
 BYTES = 2_000_000  # that a page may carry

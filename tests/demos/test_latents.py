@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import traitlets
 
-from wmlib.agents.world_models import Agent
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.starts import Starts
 from wmlib.demos import LatentSliders
 from wmlib.demos.weights import as_packed
-from wmlib.dream import Starts
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
 

@@ -1,4 +1,4 @@
-"""The playground: its algorithms held to wmlib.dyna in Node, and the whole in Chromium."""
+"""The playground: its algorithms held to wmlib.agents.dyna.tabular in Node, and the whole in Chromium."""
 
 import json
 import subprocess
@@ -14,10 +14,14 @@ import pytest
 import traitlets
 from playwright.sync_api import Page
 
+from wmlib.agents.dyna.exact import greedy_path, value_iteration
+from wmlib.agents.dyna.life import live
+from wmlib.agents.dyna.tables import DynaConfig, TabularModel
+from wmlib.agents.dyna.tabular import DynaQ
 from wmlib.demos import Playground
 from wmlib.demos.assets import script
-from wmlib.dyna import DynaConfig, DynaQ, TabularModel, greedy_path, live, value_iteration
-from wmlib.envs.maze import DYNA, GAP_BOTH, GAP_LEFT, Layout, Maze
+from wmlib.envs.layouts import DYNA, GAP_BOTH, GAP_LEFT, Layout
+from wmlib.envs.maze import Maze
 
 AXE = Path(__file__).parents[2] / "book" / "_vendor" / "tests" / "axe.min.js"
 Opened = Callable[..., AbstractContextManager[Any]]

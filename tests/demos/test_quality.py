@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.memory import State
+from wmlib.agents.world_models.starts import Starts
 from wmlib.demos.assets import script
 from wmlib.demos.quality import better_until, follow, squared_errors
 from wmlib.demos.weights import as_packed, pack_models
-from wmlib.dream import Starts
-from wmlib.memory import State
+from wmlib.episodes import Episode
 
 PARITY = 1e-4
 Script = Callable[..., Any]  # the fixture `run`

@@ -7,11 +7,11 @@ import re
 import numpy as np
 from PIL import Image
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.starts import Starts
 from wmlib.demos import DreamQualityExplorer, DriveTheDream, LatentSliders, Playground
 from wmlib.demos.still import pictures, still
-from wmlib.dream import Starts
+from wmlib.episodes import Episode
 
 
 def images(text: str) -> list[np.ndarray]:

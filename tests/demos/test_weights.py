@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from wmlib.agents.world_models import Agent
-from wmlib.controller import ControllerConfig, LinearController
-from wmlib.data import Episode
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.controller import ControllerConfig, LinearController
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.demos.blocks import unpack
 from wmlib.demos.weights import (
     MOST_STARTS,
@@ -19,10 +21,8 @@ from wmlib.demos.weights import (
     pack_models,
     quantisation_cost,
 )
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, MemoryConfig
+from wmlib.episodes import Episode
 from wmlib.training import seeded
-from wmlib.vision import VAE, VisionConfig
 
 PAGE = 2_000_000  # bytes that V's decoder and M may take of a page
 

@@ -15,8 +15,9 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import wmlib  # noqa: F401  registers the environments
-from wmlib.data import collect
-from wmlib.envs.catch import Board, PixelCatch, PixelCatchVector, draw, drift, read
+from wmlib.collecting import collect
+from wmlib.envs.catch import Board, PixelCatch, draw, drift, read
+from wmlib.envs.catch_vector import PixelCatchVector
 
 IDS = {"wmlib/PixelCatch-v0": 0.0, "wmlib/WindyPixelCatch-v0": 0.1}
 LEFT, STAY, RIGHT = range(3)

@@ -15,17 +15,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
 import wmlib  # noqa: F401  registers the environments
-from wmlib.envs.maze import (
-    ACTIONS,
-    DYNA,
-    GAP_BOTH,
-    GAP_LEFT,
-    GAP_RIGHT,
-    Layout,
-    Maze,
-    blocking_maze,
-    shortcut_maze,
-)
+from wmlib.envs.layouts import ACTIONS, DYNA, GAP_BOTH, GAP_LEFT, GAP_RIGHT, Layout
+from wmlib.envs.maze import Maze, blocking_maze, shortcut_maze
 
 UP, DOWN, LEFT, RIGHT = range(4)
 IDS = ("wmlib/DynaMaze-v0", "wmlib/BlockingMaze-v0", "wmlib/ShortcutMaze-v0")

@@ -1,1 +1,1 @@
-"""Whole agents, one a module, each named after its paper."""
+"""Whole agents, a folder each, named after its paper."""

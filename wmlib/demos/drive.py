@@ -13,14 +13,14 @@ from typing import Any, Literal
 import anywidget
 import traitlets
 
-from wmlib.agents.world_models import Agent
-from wmlib.controller import LinearController
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.controller import LinearController
+from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.assets import script, style
 from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN
-from wmlib.vision import VAE
 
 CONTROLS = 3  # steering, gas, brake
 COLDEST, HOTTEST = 0.1, 2.0  # temperatures at the ends of the slider
@@ -35,7 +35,7 @@ class DriveTheDream(anywidget.AnyWidget):
 
     Args:
         world: an agent, or the pair (V, M) of a world without a C.
-        starts: 1 to 64 moments from which to dream, see `wmlib.dream.warm_up`.
+        starts: 1 to 64 moments from which to dream, see `wmlib.agents.world_models.starts.warm_up`.
         driver: who has the wheel at first: "C", which the reader can take over from at any time, or
             "reader". By default C, if there is one.
         temperature: of the dream at first, in [0.1, 2].
@@ -75,7 +75,7 @@ class DriveTheDream(anywidget.AnyWidget):
     ) -> None:
         vision, memory, controller = parts(world)
         if not isinstance(starts, Starts):
-            raise TypeError(f"starts must be Starts, see wmlib.dream.warm_up; got {starts!r:.80}")
+            raise TypeError(f"starts must be Starts, see wmlib.agents.world_models.starts.warm_up; got {starts!r:.80}")
         check_models(vision, memory, controller, starts)
         if memory.config.actions != CONTROLS:
             raise ValueError(

@@ -24,16 +24,17 @@ import traitlets
 from PIL import Image
 from torch import Tensor
 
-from wmlib.agents.world_models import Agent
-from wmlib.data import Episode
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.memory import MDNRNN, check_codes
+from wmlib.agents.world_models.starts import Starts, followed, warm_up
+from wmlib.agents.world_models.vision import SIDE, VAE
 from wmlib.demos.assets import script, style
 from wmlib.demos.drive import COLDEST, HOTTEST, check_number, parts
 from wmlib.demos.quality import Baselines, Forecasts, better_until, follow, squared_errors
 from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, check_models, pack_models, rounded
-from wmlib.dream import Starts, followed, warm_up
-from wmlib.memory import MDNRNN, Codes, check_codes
-from wmlib.vision import SIDE, VAE
+from wmlib.episodes import Episode
 
 MOST_DREAMS = 8
 MOST_STARTS = 8

@@ -11,10 +11,10 @@ import anywidget
 import numpy as np
 import traitlets
 
+from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.assets import script, style
 from wmlib.demos.still import pictures, still
 from wmlib.demos.weights import WeightsConfig, pack_models
-from wmlib.vision import VAE
 
 MOST_CODES = 64
 

@@ -1,6 +1,6 @@
 """How long a dream knows more than a guess: its frames held against the real ones, and baselines.
 
-This is what `quality.js` does in a page, in Python; `wmlib.open_loop` is the same question asked of
+This is what `quality.js` does in a page, in Python; `wmlib.agents.world_models.forecast` is the same question asked of
 many episodes. The noise is NumPy's, which a page can draw as well, so that both dream alike.
 """
 
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.dream import Starts
-from wmlib.memory import MDNRNN, Prediction, State
+from wmlib.agents.world_models.memory import MDNRNN, State
+from wmlib.agents.world_models.mixture import Prediction
+from wmlib.agents.world_models.starts import Starts
 
 
 class Baselines(NamedTuple):
@@ -75,7 +76,7 @@ def follow(
 
 
 def _drawn(prediction: Prediction, temperature: float, uniform: Tensor, normal: Tensor) -> Tensor:
-    """`wmlib.memory.sample` with noise (D, Z) that is given."""
+    """`wmlib.agents.world_models.mixture.sample` with noise (D, Z) that is given."""
     share = torch.softmax(prediction.log_pi / temperature, 1).cumsum(1)  # (D, K, Z)
     chosen = (share[:, :-1] < uniform[:, None]).sum(1, keepdim=True)  # (D, 1, Z)
     mean = prediction.mean.gather(1, chosen)[:, 0]  # (D, Z)

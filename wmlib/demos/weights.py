@@ -16,13 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from wmlib.agents.world_models import Agent
-from wmlib.controller import LinearController
-from wmlib.data import Episode
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.controller import LinearController
+from wmlib.agents.world_models.dream import Dream, check_dream
+from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.mixture import log_likelihood
+from wmlib.agents.world_models.starts import Starts, check_starts, warm_up
+from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.blocks import BLOCK, INTEGERS, pack, unpack
-from wmlib.dream import Dream, Starts, check_dream, check_starts, warm_up
-from wmlib.memory import MDNRNN, Codes, log_likelihood
-from wmlib.vision import VAE
+from wmlib.episodes import Episode
 
 MOST_STARTS = 64
 

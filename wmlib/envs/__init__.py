@@ -15,13 +15,13 @@ import gymnasium
 
 gymnasium.register(
     id="wmlib/CarRacing-v3",
-    entry_point="wmlib.envs.car_racing:FastCarRacing",
+    entry_point="wmlib.envs.car_racing.fast:FastCarRacing",
     # Truncation is the environment's own business: it counts physics frames, not steps.
     max_episode_steps=None,
 )
 gymnasium.register(
     id="wmlib/OfficialCarRacing-v3",
-    entry_point="wmlib.envs.official:OfficialCarRacing",
+    entry_point="wmlib.envs.car_racing.official:OfficialCarRacing",
     max_episode_steps=None,  # the official environment inside has its own limit of 1000 frames
 )
 gymnasium.register(id="wmlib/DynaMaze-v0", entry_point="wmlib.envs.maze:Maze")
@@ -30,11 +30,11 @@ gymnasium.register(id="wmlib/ShortcutMaze-v0", entry_point="wmlib.envs.maze:shor
 gymnasium.register(
     id="wmlib/PixelCatch-v0",
     entry_point="wmlib.envs.catch:PixelCatch",
-    vector_entry_point="wmlib.envs.catch:PixelCatchVector",
+    vector_entry_point="wmlib.envs.catch_vector:PixelCatchVector",
 )
 gymnasium.register(
     id="wmlib/WindyPixelCatch-v0",
     entry_point="wmlib.envs.catch:PixelCatch",
-    vector_entry_point="wmlib.envs.catch:PixelCatchVector",
+    vector_entry_point="wmlib.envs.catch_vector:PixelCatchVector",
     kwargs={"wind": 0.1},
 )

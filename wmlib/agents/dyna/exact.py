@@ -1,0 +1,82 @@
+"""What all of them approach: exact value iteration, and the path that it finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from wmlib.scratch.checks import at_least, within
+
+
+def value_iteration(
+    next_states: ArrayLike, rewards: ArrayLike, discount: float, tolerance: float = 1e-12
+) -> NDArray[np.float64]:
+    """The action values of a deterministic world under its best policy.
+
+    `Q(s, a) = r + gamma max_a' Q(s', a')`, swept over all pairs until none is off by more than
+    `tolerance` (Sutton & Barto 2018, section 4.4). The world is a `TabularModel`'s, what it
+    believes, or the true one of `wmlib.envs.maze.Maze.transitions`.
+
+    Args:
+        next_states: (S, A) integers in -1..S-1; -1: nothing follows.
+        rewards: (S, A).
+        discount: gamma in [0, 1).
+        tolerance: of each value, > 0.
+
+    Returns:
+        Q, (S, A).
+
+    Raises:
+        ValueError: shapes differ or are not (S, A), or a number is out of range.
+    """
+    try:
+        after, paid = np.asarray(next_states), np.asarray(rewards, dtype=np.float64)  # (S, A)
+    except (TypeError, ValueError):
+        raise ValueError("next_states and rewards must both be numbers (S, A)") from None
+    if after.ndim != 2 or after.shape != paid.shape or after.size == 0:
+        raise ValueError(
+            f"next_states and rewards must both be (S, A), got {after.shape} and {paid.shape}"
+        )
+    if after.dtype.kind not in "iu" or after.min() < -1 or after.max() >= len(after):
+        raise ValueError(f"next_states must be integers in -1..{len(after) - 1}")
+    if not np.isfinite(paid).all():
+        raise ValueError("rewards must be finite, got a NaN or an infinity")
+    within("discount", discount, "[0, 1)")
+    within("tolerance", tolerance, "(0, inf)")
+    values = np.zeros_like(paid)  # (S, A)
+    while True:
+        ahead = np.where(after < 0, 0.0, values.max(axis=1)[after])  # (S, A)
+        old, values = values, paid + discount * ahead
+        if discount * np.abs(values - old).max() <= tolerance * (1 - discount):
+            return values
+
+
+def greedy_path(values: Any, next_states: Any, start: int) -> list[int]:
+    """The states on the best way from `start`, by action values and a belief of what follows.
+
+    Args:
+        values: (S, A), an array or a list of lists; of equal values the first counts.
+        next_states: (S, A) integers, -1 where nothing follows.
+        start: a state.
+
+    Returns:
+        The states in their order. The last is -1 if the way ends there, at the end of the episode;
+        else the way would go in a circle, from its last state to one already on it.
+
+    Raises:
+        ValueError: `start` is no state.
+    """
+    if at_least("start", start, 0) >= len(values):
+        raise ValueError(f"start must be one of {len(values)} states from 0, got {start}")
+    path, seen = [int(start)], {int(start)}
+    while True:
+        row = values[path[-1]]
+        state = int(next_states[path[-1]][max(range(len(row)), key=row.__getitem__)])
+        if state in seen:
+            return path
+        path.append(state)
+        if state < 0:
+            return path
+        seen.add(state)

@@ -1,0 +1,261 @@
+"""PETS: planning through a model that knows how much to trust itself (Chua et al. 2018).
+
+Probabilistic Ensembles with Trajectory Sampling. What a plan is worth, particles find out: each of
+them lives through it in the networks of `wmlib.agents.pets.ensemble`, and their rewards are averaged, so a plan
+must do well on average over what the data leave open. `wmlib.planning` searches for the best plan
+at every real step. After each trial the networks learn from all real steps so far.
+
+Letters: E members, N particles, P plans (the population), T horizon, O observation, A action.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from wmlib.agents.pets.ensemble import Ensemble, EnsembleConfig
+from wmlib.agents.pets.particles import (
+    Particles,
+    Reward,
+    check_propagation,
+    expected_returns,
+    rewards_of,
+)
+from wmlib.episodes import Episode, run_episode
+from wmlib.planning import CEMConfig, Planner, UniformPolicy
+from wmlib.scratch.checks import at_least, check_step
+from wmlib.training import History, seeded
+
+VARIANTS = ("D", "P", "DE", "PE")
+
+
+@dataclass(frozen=True)
+class PETSConfig:
+    """Hyper-parameters of PETS."""
+
+    propagation: str = "TSinf"
+    """one of `PROPAGATIONS`, see `propagate` (paper: TSinf in the authors' code)"""
+    particles: int = 10
+    """N, a multiple of the members (paper: 20; ours: for two cores)"""
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    cem: CEMConfig = field(default_factory=CEMConfig)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("ensemble", EnsembleConfig), ("cem", CEMConfig)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be of {kind.__name__}, got {getattr(self, name)!r}")
+        check_propagation(self.propagation, self.particles, self.ensemble.members)
+
+    def variant(self, name: str) -> PETSConfig:
+        """The ablations of the paper: a deterministic (D) or probabilistic (P) network, or an
+        ensemble (E) of either, else as this configuration.
+
+        Raises:
+            ValueError: the name is none of `VARIANTS`.
+        """
+        if name not in VARIANTS:
+            raise ValueError(f"a variant must be one of {VARIANTS}, got {name!r}")
+        members = self.ensemble.members if name.endswith("E") else 1
+        networks = replace(self.ensemble, members=members, probabilistic=name.startswith("P"))
+        return replace(self, ensemble=networks)
+
+
+class Trained(NamedTuple):
+    """The outcome of `train_pets`."""
+
+    planner: Planner
+    """the policy"""
+    ensemble: Ensemble
+    """the model, as it was in the last trial"""
+    episodes: list[Episode]
+    """the trials, the first of random actions"""
+    losses: list[History]
+    """of each learning, one before each trial but the first"""
+
+    @property
+    def returns(self) -> list[float]:
+        """The real return of each trial."""
+        return [episode.total_reward for episode in self.episodes]
+
+
+class Interrupted(KeyboardInterrupt):
+    """`train_pets` was interrupted; `trained` holds what was finished by then.
+
+    It is what `train_pets` returns after so many trials. (A notebook has the error, with what it
+    holds, in `sys.last_value`.)
+    """
+
+    def __init__(self, trained: Trained, trials: int) -> None:
+        self.trained = trained
+        super().__init__(
+            f"after {len(trained.episodes)} of {trials} trials, which are kept: see this error's "
+            "`trained` (in a notebook: `sys.last_value.trained`)"
+        )
+
+
+class FiniteSteps(gym.Wrapper):
+    """The environment itself, but where it says what is not a finite number, a ValueError names the
+    trial, the step and the value."""
+
+    trial = 0
+    """the number that errors name"""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**options)
+        self.steps = 0
+        check_step(f"trial {self.trial}, step 0", observation, 0.0)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self.steps += 1
+        check_step(f"trial {self.trial}, step {self.steps}", observation, reward)
+        return observation, reward, terminated, truncated, info
+
+
+def check_reward(reward: Reward, episode: Episode, trial: int, device: torch.device | str) -> None:
+    """Raises ValueError: what the function says of a real step is not finite."""
+    before, actions, after = (
+        torch.as_tensor(array, dtype=torch.float32, device=device)[None]  # (1, T, ...)
+        for array in transitions([episode])
+    )
+    given = rewards_of(reward, Particles(before, actions, after))[0]  # (T,)
+    if not (finite := given.isfinite()).all():
+        step = int(finite.int().argmin())
+        raise ValueError(
+            f"trial {trial}, step {step}: the reward function must return finite numbers, got "
+            f"{given[step].item()} for the observation {episode.observations[step].tolist()} and "
+            f"the action {episode.actions[step].tolist()}"
+        )
+
+
+def train_pets(
+    env: gym.Env,
+    reward: Reward,
+    config: PETSConfig | None = None,
+    *,
+    trials: int = 10,
+    seed: int = 0,
+    max_steps: int | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Trained:
+    """A trial of random actions; then, trial after trial, learn from all steps so far and act.
+
+    Args:
+        env: a Gymnasium environment whose observations are a Box and whose actions a bounded Box,
+            of one axis each (others: `gymnasium.wrappers.FlattenObservation`).
+        reward: of a step, on tensors.
+        config: of the model and the search.
+        trials: episodes in all, >= 1.
+        seed: >= 0; trial i has the environment's seed `1000 seed + i`.
+        max_steps: decisions after which a trial is cut, >= 1; None for the environment's own end.
+        device: of the model.
+        progress: show a bar.
+
+    Raises:
+        ValueError: an argument, a space or the shape of the rewards is not as it must be; or an
+            observation, a reward of the environment or one of the function is not finite (the
+            message names the trial, the step and the value).
+        NotFiniteError: a loss of the model is NaN or infinite.
+        Interrupted: a KeyboardInterrupt after the first trial; it holds what was finished.
+    """
+    space = check_training(env, reward, config, trials, seed, max_steps)
+    cfg, random = config or PETSConfig(), UniformPolicy(env.action_space)
+    (o,), (a,) = space.shape, random.space.shape
+    rewards_of(reward, Particles(*(torch.zeros(2, 3, n, device=device) for n in (o, a, o))))
+    ensemble = seeded(seed, lambda: Ensemble(o, a, cfg.ensemble)).to(device)
+
+    def returns(start: Tensor, plans: Tensor, generator: torch.Generator) -> Tensor:
+        return expected_returns(
+            ensemble, reward, start, plans, cfg.propagation, cfg.particles, generator
+        )
+
+    planner, checked = Planner(returns, env.action_space, cfg.cem, device), FiniteSteps(env)
+    # What there is after the last whole trial: episodes, losses, and the weights of the model.
+    finished: tuple[list[Episode], list[History], dict[str, Tensor]] = ([], [], {})
+    bar = tqdm(range(trials), "trials", disable=not progress)
+    try:
+        for trial in bar:
+            own, checked.trial = 1000 * seed + trial, trial
+            episodes, losses, _ = finished
+            if trial:
+                losses = [*losses, ensemble.learn(*transitions(episodes), seed=own)]
+            episode = run_episode(checked, planner if trial else random, own, max_steps)
+            check_reward(reward, episode, trial, device)
+            finished = [*episodes, episode], losses, copy.deepcopy(ensemble.state_dict())
+            bar.set_postfix_str(f"return {episode.total_reward:.0f}", refresh=False)
+    except KeyboardInterrupt as stopped:
+        episodes, losses, weights = finished
+        if not episodes:
+            raise
+        ensemble.load_state_dict(weights)
+        ensemble.eval()
+        raise Interrupted(Trained(planner, ensemble, episodes, losses), trials) from stopped
+    return Trained(planner, ensemble, *finished[:2])
+
+
+def check_training(
+    env: gym.Env,
+    reward: Reward,
+    config: PETSConfig | None,
+    trials: int,
+    seed: int,
+    max_steps: int | None,
+) -> gym.spaces.Box:
+    """The space of observations.
+
+    Raises:
+        ValueError: an argument of `train_pets` is not as it must be.
+    """
+    if not isinstance(env, gym.Env):
+        raise ValueError(f"env must be a Gymnasium environment, got {env!r}")
+    if not callable(reward):
+        raise ValueError(f"reward must be a function of tensors, got {reward!r}")
+    if not isinstance(config, PETSConfig | None):
+        raise ValueError(f"config must be a PETSConfig or None, got {config!r}")
+    at_least("trials", trials, 1)
+    at_least("seed", seed, 0)
+    if max_steps is not None:
+        at_least("max_steps", max_steps, 1)
+    if not isinstance(env.observation_space, gym.spaces.Box):
+        raise ValueError(f"PETS needs observations in a Box, got {env.observation_space}")
+    if len(env.observation_space.shape) != 1:
+        raise ValueError(f"PETS needs observations of one axis, got {env.observation_space}")
+    return env.observation_space
+
+
+def transitions(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All N steps of episodes: observations (N, O), actions (N, A), next observations (N, O).
+
+    Raises:
+        ValueError: there is no episode, or something else among them.
+    """
+    episodes = list(episodes)
+    if not episodes:
+        raise ValueError("episodes must hold at least one, got none")
+    if wrong := [found for found in episodes if not isinstance(found, Episode)]:
+        raise ValueError(f"episodes must hold nothing but episodes, got {wrong[0]!r:.80}")
+    before = np.concatenate([episode.observations[:-1] for episode in episodes])
+    actions = np.concatenate([episode.actions for episode in episodes])
+    after = np.concatenate([episode.observations[1:] for episode in episodes])
+    return before, actions, after
+
+
+def pendulum_reward(observations: Tensor, actions: Tensor, following: Tensor) -> Tensor:
+    """The reward of Gymnasium's Pendulum-v1, from observations (cos, sin, angular velocity).
+
+    `-(angle^2 + 0.1 velocity^2 + 0.001 torque^2)` before the step, the angle from upright in
+    (-pi, pi]: a cosine and a sine that a model predicts need not lie on the circle to have one.
+    """
+    cos, sin, velocity = observations.unbind(-1)
+    torque = actions[..., 0].clamp(-2, 2)
+    return -(torch.atan2(sin, cos).square() + 0.1 * velocity.square() + 0.001 * torque.square())

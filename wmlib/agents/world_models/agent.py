@@ -1,0 +1,125 @@
+"""V, M and C together: at the wheel of a real environment, and in the files of one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.controller import LinearController
+from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.starts import Starts, warm_up
+from wmlib.agents.world_models.vision import VAE
+from wmlib.checks import (
+    check_kind,
+    check_number,
+    check_whole,
+)
+from wmlib.episodes import run_episode
+
+
+class WorldModelPolicy:
+    """The agent of the paper: V sees, C acts on [z, h], M remembers what was done.
+
+    Args:
+        vision: V.
+        memory: M.
+        controller: one C.
+        noise: smooth noise on each action, for collecting; each episode draws its standard
+            deviation from [0, noise], so that it is driven now steadily, now badly. 0 for none.
+
+    Raises:
+        TypeError: a part is not V, M or C.
+        ValueError: the parts do not fit together, or `noise` is negative.
+    """
+
+    def __init__(
+        self, vision: VAE, memory: MDNRNN, controller: LinearController, noise: float = 0.0
+    ) -> None:
+        for name, part, kind in (
+            ("vision", vision, VAE), ("memory", memory, MDNRNN),
+            ("controller", controller, LinearController),
+        ):  # fmt: skip
+            check_kind(name, part, kind)
+        sizes = {vision.config.latent, memory.config.latent, controller.config.latent}
+        actions = len(controller.config.squash)
+        if actions != memory.config.actions:
+            raise ValueError(f"M has {memory.config.actions} actions, C {actions}")
+        if len(sizes) > 1 or controller.config.hidden not in (0, memory.config.hidden):
+            raise ValueError(
+                f"V has z {vision.config.latent}, M z {memory.config.latent} and h "
+                f"{memory.config.hidden}, C z {controller.config.latent} and h "
+                f"{controller.config.hidden}"
+            )
+        if len(controller.parameters) != 1:
+            raise ValueError(f"one controller drives, got {len(controller.parameters)}")
+        check_number("noise", noise, 0)
+        self.vision, self.memory, self.controller, self.noise = vision, memory, controller, noise
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._level = self.noise * rng.random() if self.noise else 0.0
+        self._state = self.memory.initial(1)
+        self._noise = np.zeros(self.memory.config.actions)
+
+    @torch.no_grad()
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the same rounding in every worker, however many there are
+        try:
+            z = self.vision.posterior(self.vision.images(observation[None]))[0]  # (1, Z)
+            features = torch.cat([z, self._state.hidden], 1)[:, : self.controller.config.features]
+            action = self.controller.act(features[None])[0]  # (1, A)
+            if self.noise:
+                fresh = self._rng.standard_normal(len(self._noise))
+                self._noise = 0.9 * self._noise + np.sqrt(1 - 0.9**2) * fresh
+                action = action + torch.from_numpy(self._level * self._noise[None]).float()
+                low = [-1.0 if name == "tanh" else 0.0 for name in self.controller.config.squash]
+                action = action.clamp(torch.tensor(low), torch.ones(len(low)))
+            self._state = self.memory.step(z, action, self._state)
+            return action[0].numpy()
+        finally:
+            torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """V, M and C, trained together."""
+
+    vision: VAE
+    memory: MDNRNN
+    controller: LinearController
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Agent:
+        """The agent of a run's folder: vision, memory and controller .safetensors.
+
+        Raises:
+            FileNotFoundError: one of them is missing.
+            DamagedFileError: one of them was cut short or altered.
+        """
+        folder = Path(folder)
+        return cls(
+            VAE.load(folder / "vision.safetensors"),
+            MDNRNN.load(folder / "memory.safetensors"),
+            LinearController.load(folder / "controller.safetensors"),
+        )
+
+    def policy(self, noise: float = 0.0) -> WorldModelPolicy:
+        """The agent at the wheel."""
+        return WorldModelPolicy(self.vision, self.memory, self.controller, noise)
+
+
+def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat: int = 3) -> Starts:
+    """One moment to dream from (S = 1): the last of `steps` real decisions that the agent drove."""
+    check_kind("agent", agent, Agent)
+    check_whole("action_repeat", action_repeat, 1)
+    env = gym.make("wmlib/CarRacing-v3", action_repeat=action_repeat)
+    episode = run_episode(env, agent.policy(), seed, max_steps=steps)
+    env.close()
+    starts = warm_up(agent.memory, Codes.of([episode], agent.vision.encode), warm=len(episode) - 1)
+    return starts.take(slice(-1, None))

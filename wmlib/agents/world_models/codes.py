@@ -1,0 +1,164 @@
+"""Episodes as V's codes: what M learns from in place of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wmlib.episodes import Episode
+from wmlib.replay import draw_windows
+from wmlib.storage import digest
+from wmlib.typed import check_fields, typed
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Episodes as M sees them: all N observations of E episodes, one after the other.
+
+    Attributes:
+        mean: (N, Z) float32, posterior means.
+        log_variance: (N, Z) float32.
+        actions: (N, A) float32; the row of an episode's last observation is not used.
+        rewards: (N,) float32, likewise; the reward that came after the action.
+        ends: (N,) float32, 1 where the action ended the episode; NaN: not known.
+        costs: (N,) float32 in [0, 1], of the observation after the action; NaN: not known.
+        lengths: (E,) decisions in each episode; it has one observation more.
+    """
+
+    mean: np.ndarray
+    log_variance: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    ends: np.ndarray
+    costs: np.ndarray
+    lengths: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        n = len(self.mean) if self.mean.ndim else 0
+        axes = {"mean": 2, "log_variance": 2, "actions": 2, "rewards": 1, "ends": 1, "costs": 1}
+        for name, count in axes.items():
+            array = getattr(self, name)
+            if array.ndim != count or len(array) != n or array.dtype != np.float32:
+                raise ValueError(
+                    f"{name} must be float32 of {count} axes and as many rows as mean ({n}), got "
+                    f"{array.dtype} {array.shape}"
+                )
+        if self.mean.shape != self.log_variance.shape:
+            raise ValueError(
+                f"log_variance must have the shape of mean, {self.mean.shape}, got "
+                f"{self.log_variance.shape}"
+            )
+        for name in ("ends", "costs"):
+            if ((getattr(self, name) < 0) | (getattr(self, name) > 1)).any():
+                raise ValueError(f"{name} must be in [0, 1], or NaN where nobody knows")
+        counted = self.lengths.ndim == 1 and self.lengths.dtype.kind in "iu"
+        if not counted or (self.lengths < 1).any() or np.sum(self.lengths + 1) != n:
+            raise ValueError(
+                f"lengths must count the decisions of episodes that fill {n} rows, one row more "
+                f"than decisions for each, got {self.lengths}"
+            )
+
+    @classmethod
+    @typed
+    def of(
+        cls,
+        episodes: Iterable[Episode],
+        encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+        cost: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> Codes:
+        """Encode episodes with `encode` (V's), keeping what M needs.
+
+        Args:
+            episodes: E of them, actions (T, A) float32.
+            encode: observations (T + 1, ...) to posterior means and log variances (T + 1, Z).
+            cost: observations (T, ...) to their costs (T,) in [0, 1]; by default nobody knows them.
+
+        Raises:
+            ValueError: there are no episodes, their actions are not (T, A) float32, or `cost` does
+                not give one number for each observation, or `encode` not two codes.
+            TypeError: one of the episodes is none.
+        """
+        columns: list[tuple[np.ndarray, ...]] = []
+        lengths = []
+        for episode in episodes:
+            if not isinstance(episode, Episode):
+                raise TypeError(f"episodes must hold episodes, got {episode!r}")
+            if episode.actions.ndim != 2 or episode.actions.dtype != np.float32:
+                raise ValueError(
+                    f"M reads actions (T, A) of float32, got {episode.actions.shape} of "
+                    f"{episode.actions.dtype}"
+                )
+            ends = np.zeros(len(episode) + 1, np.float32)
+            ends[-2] = episode.terminated
+            seen = np.asarray(episode.observations)
+            costs = np.full(len(seen), np.nan, np.float32)
+            if cost is not None:
+                told = np.asarray(cost(seen[1:]))
+                if told.shape != (len(seen) - 1,):
+                    raise ValueError(
+                        f"cost must give one number for each of {len(seen) - 1} observations, got "
+                        f"{told.shape}"
+                    )
+                costs[:-1] = told
+            columns.append(
+                (
+                    *_encoded(encode, seen),
+                    np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
+                    np.concatenate([episode.rewards, np.zeros_like(episode.rewards[:1])]),
+                    ends,
+                    costs,
+                )
+            )
+            lengths.append(len(episode))
+        if not columns:
+            raise ValueError("there are no episodes to encode; collect some first")
+        mean, log_variance, actions, rewards, ended, costs = map(
+            np.concatenate, zip(*columns, strict=True)
+        )
+        return cls(mean, log_variance, actions, rewards, ended, costs, np.array(lengths))
+
+    @property
+    def first(self) -> np.ndarray:
+        """(E,) row of each episode's first observation."""
+        rows: np.ndarray = np.cumsum(self.lengths + 1) - (self.lengths + 1)
+        return rows
+
+    def digest(self) -> str:
+        """SHA-256 of all that the episodes hold, in their order."""
+        return digest({name: getattr(self, name) for name in self.__dataclass_fields__}, {})
+
+    @typed
+    def windows(self, rng: np.random.Generator, batch: int, length: int) -> np.ndarray:
+        """Rows (B, T + 1) of random windows of `length` decisions within an episode."""
+        which, start = draw_windows(self.lengths, rng, batch, length)
+        rows: np.ndarray = (self.first[which] + start)[:, None] + np.arange(length + 1)
+        return rows
+
+    @typed
+    def merged(self, other: Codes) -> Codes:
+        """These episodes and then the others."""
+        sizes = [(codes.mean.shape[1], codes.actions.shape[1]) for codes in (self, other)]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"latents and actions of other must be {sizes[0]} as here, got {sizes[1]}"
+            )
+        names = self.__dataclass_fields__
+        pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+
+def _encoded(
+    encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What V says of one episode's observations: two arrays (T + 1, Z)."""
+    told = encode(seen)
+    shapes = [np.shape(part) for part in told] if isinstance(told, tuple) else []
+    if len(shapes) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != (len(seen),):
+        raise ValueError(
+            f"encode must give means and log variances ({len(seen)}, Z) of {len(seen)} "
+            f"observations, got {shapes or type(told).__name__}"
+        )
+    return told

@@ -1,0 +1,238 @@
+"""Behaviour learning: C improved by gradients through its own dreams.
+
+Every part of a dream is differentiable: the reward head, the drawn code (mean and sigma of the
+drawn component, with the noise held fixed), the LSTM and C itself. So the derivative of a dreamed
+return with respect to C's numbers comes from one pass backwards through time, where evolution
+needs hundreds of dreams to feel a direction. This is the actor-critic of Dreamer (Hafner et al.
+2020) on the parts of 2018; only the choice among a mixture's components carries no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from wmlib.agents.world_models.controller import ControllerConfig, LinearController
+from wmlib.agents.world_models.dream import Imagined, check_dream, check_price, most_paid, paid
+from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
+from wmlib.agents.world_models.mixture import sample
+from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
+from wmlib.checks import check_kind, check_number, check_positive, check_seed, check_whole
+from wmlib.returns import lambda_returns
+from wmlib.training import History, NotFiniteError, seeded
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Hyper-parameters of training C by gradients."""
+
+    updates: int = 200
+    """of C and of the value function (ours)"""
+    starts: int = 768
+    """S, dreams an update, each from its own real moment (ours)"""
+    horizon: int = 15
+    """T, dreamed decisions: 0.9 s at three frames a decision (Dreamer: 15)"""
+    temperature: float = 1.6
+    """tau of the dream (paper: 1.15 in Doom; ours: piloted)"""
+    pace: float | None = 1.0
+    """events (CarRacing: new tiles) a decision for which a dream pays best; more of them it pays as
+    badly as fewer. None for no limit. A lap has a fixed number of tiles, a dream has no laps:
+    without a limit, speed is worth more there than on the road (ours: one tile a decision. A drive
+    has 1000 frames, so 334 decisions of three frames: at this pace as many tiles are passed, and
+    the lap of a longer road is not finished in time)"""
+    price: float = 0.0
+    """what a cost of 1 takes away from the pay of a decision, in the environment's rewards; for an
+    M that foresees a cost, see `wmlib.agents.world_models.memory.MemoryConfig`"""
+    noise: float = 0.1
+    """standard deviation of white noise on C's outputs before they are squashed (ours)"""
+    outlier: float = 3.0
+    """on the way back through time no dream's gradient counts for more than this many times the
+    median dream's (ours: a few dreams in which small causes have huge effects drown the others)"""
+    learning_rate: float = 3e-3
+    """Adam's, for C: constant for half of the updates, then falling to 0 (ours)"""
+    bootstrap: bool = True
+    """whether a value function stands beyond the horizon; without it the dream just stops"""
+    value: ValueConfig = field(default_factory=lambda: ValueConfig(discount=0.98))
+    """of the value function, and the discount of all returns"""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "starts", "horizon"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("noise", "price"):
+            check_number(name, getattr(self, name), 0)
+        if self.outlier != math.inf:
+            check_positive("outlier", self.outlier)
+        check_positive("temperature", self.temperature)
+        check_positive("learning_rate", self.learning_rate)
+        most_paid(MemoryConfig(), self.pace)
+
+
+def imagine(
+    memory: MDNRNN,
+    controller: LinearController,
+    starts: Starts,
+    horizon: int,
+    *,
+    temperature: float = 1.0,
+    noise: float = 0.0,
+    outlier: float = math.inf,
+    generator: torch.Generator,
+) -> Imagined:
+    """Dream as `wmlib.agents.world_models.dream.Dream.imagine` does, with a gradient back to C's parameters.
+
+    Args:
+        memory: M.
+        controller: one C (P = 1).
+        starts: S of them.
+        horizon: T, >= 1.
+        temperature: > 0.
+        noise: standard deviation of white noise before C's outputs are squashed.
+        outlier: > 0; a dream's gradient, at each step, is cut to this many times the median one's.
+        generator: of all noise.
+
+    Returns:
+        features (T + 1, 1, S, Z + H); rewards, continues and costs (T, 1, S). Rewards are M's: no
+        limit to the pace, no price of the cost.
+
+    Raises:
+        ValueError: the parts do not fit together, or a number is out of range.
+    """
+    check_dream(memory, controller, starts, horizon)
+    inputs, actions = controller.config.features, len(controller.config.squash)
+    z, state = starts.z, State(starts.hidden, starts.cell)
+    features = [torch.cat([z, state.hidden], 1)]  # (S, Z + H)
+    rewards, continues, costs = [], [], []
+    for _ in range(horizon):
+        shake = noise * torch.randn(1, len(z), actions, generator=generator) if noise else None
+        action = controller.act(features[-1][None, :, :inputs], shake)[0]  # (S, A)
+        action = _even(action, outlier)
+        state = State(*(_even(part, outlier) for part in memory.step(z, action, state)))
+        prediction = memory.predict(state.hidden)
+        z = _even(sample(prediction, temperature, generator), outlier)  # (S, Z)
+        features.append(torch.cat([z, state.hidden], 1))
+        rewards.append(memory.expected_reward(prediction))  # (S,)
+        continues.append(torch.sigmoid(-prediction.end))
+        costs.append(torch.sigmoid(prediction.cost))
+    parts = (torch.stack(part).unsqueeze(1) for part in (features, rewards, continues, costs))
+    return Imagined(*parts)
+
+
+def _even(rows: Tensor, outlier: float) -> Tensor:
+    """The same rows (S, n), in whose gradient no row is longer than `outlier` median rows."""
+
+    def cut(gradient: Tensor) -> Tensor:
+        length = gradient.norm(dim=1, keepdim=True)  # (S, 1)
+        most = outlier * length.median()
+        even: Tensor = gradient * (most / length.clamp(min=1e-12)).clamp(max=1.0)
+        return even
+
+    if rows.requires_grad and math.isfinite(outlier):
+        rows.register_hook(cut)
+    return rows
+
+
+class Learned(NamedTuple):
+    """The outcome: C as it is after the last update, its value function, and how it got there."""
+
+    controller: LinearController
+    value: ValueFunction
+    history: History
+    """each update's `dream_return` (undiscounted, over the horizon, without a limit to the pace and
+    without a price), `dream_cost` (mean of a decision's) and `gradient`, its norm"""
+
+
+def train_behaviour(
+    memory: MDNRNN,
+    starts: Starts,
+    controller: ControllerConfig | None = None,
+    config: BehaviourConfig | None = None,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> Learned:
+    """Train C in M's dreams from nothing (all zeros, as evolution begins) by their gradients.
+
+    Each update dreams from other real moments, moves C along the gradient of the lambda-returns,
+    and fits the value function to them. The value function learns from nothing but dreams: judging
+    it by stretches of old driving as well made C worse, because a good state looks bad there.
+
+    Args:
+        memory: M, left as it is.
+        starts: real moments to dream from.
+        controller: sizes of C.
+        config: of the training.
+        seed: of the value function's first weights, the moments drawn and all noise.
+        progress: show a bar.
+
+    Raises:
+        ValueError: the seed is out of range, or the parts do not fit together.
+        TypeError: a part is not what it should be.
+        NotFiniteError: the dreamed return or its gradient is not finite.
+    """
+    cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
+    check_seed(seed)
+    for name, part, kind in (
+        ("memory", memory, MDNRNN), ("starts", starts, Starts), ("config", cfg, BehaviourConfig),
+        ("controller", shape, ControllerConfig),
+    ):  # fmt: skip
+        check_kind(name, part, kind)
+    if cfg.value.features != memory.config.latent + memory.config.hidden:
+        raise ValueError(
+            f"the value reads {cfg.value.features} features, M has "
+            f"{memory.config.latent + memory.config.hidden}"
+        )
+    check_price(memory, cfg.price)
+    parameters = torch.zeros(shape.parameters, requires_grad=True)
+    value = seeded(seed, lambda: ValueFunction(cfg.value))
+    of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
+    of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
+    most = most_paid(memory.config, cfg.pace)
+    discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
+    history: History = {"dream_return": [], "dream_cost": [], "gradient": []}
+    learning = [p for p in memory.parameters() if p.requires_grad]
+    for parameter in learning:  # no gradient for M: half the work
+        parameter.requires_grad_(False)
+    try:
+        bar = tqdm(range(cfg.updates), "training C in dreams", disable=not progress)
+        for update in bar:
+            rng = np.random.default_rng([seed, update])
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            for group in of_c.param_groups:
+                group["lr"] = cfg.learning_rate * min(1.0, 2 * (1 - update / cfg.updates))
+            some = starts.take(rng.integers(len(starts.z), size=cfg.starts))
+            dreamed = imagine(
+                memory, LinearController(parameters, shape), some, cfg.horizon,
+                temperature=cfg.temperature, noise=cfg.noise, outlier=cfg.outlier,
+                generator=generator,
+            )  # fmt: skip
+            values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
+            pay = paid(dreamed.rewards, most) - cfg.price * dreamed.costs  # (T, 1, S)
+            returns = lambda_returns(pay, dreamed.continues, values, discount, trace)  # (T, 1, S)
+            going = discount * dreamed.continues.detach()  # (T, 1, S)
+            weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
+            (gradient,) = torch.autograd.grad(-(weight * returns).mean(), parameters)
+            total, norm = float(dreamed.rewards.detach().sum(0).mean()), float(gradient.norm())
+            if not math.isfinite(total + norm):
+                raise NotFiniteError(
+                    f"training C: dreamed return {total}, gradient {norm} at update {update}"
+                )
+            parameters.grad = gradient
+            of_c.step()
+            if cfg.bootstrap:
+                states = dreamed.features[:-1].detach()  # (T, 1, S, Z + H)
+                value.descend(of_value, squared_error(value, states, returns.detach()))
+            history["dream_return"].append(total)
+            history["dream_cost"].append(float(dreamed.costs.detach().mean()))
+            history["gradient"].append(norm)
+            bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+    return Learned(LinearController(parameters.detach(), shape), value, history)

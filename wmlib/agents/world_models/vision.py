@@ -1,0 +1,269 @@
+"""V, the vision model: a variational autoencoder that turns an image into a few numbers.
+
+The encoder maps an image to a normal distribution over codes z; the decoder maps a code back to an
+image; the evidence lower bound (ELBO) trains both (Kingma & Welling 2014). The networks are those
+of Ha & Schmidhuber 2018, appendix A.1: `VisionConfig.paper()` is theirs to the last parameter, the
+default has half the channels in each layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmlib.checkpoint import load_module
+from wmlib.replay import Replay
+from wmlib.training import History, fit, seeded
+from wmlib.typed import check_fields, check_type, typed
+
+SIDE = 64  # pixels; four convolutions of stride 2 take 64 to 2
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Hyper-parameters of V and of its training."""
+
+    latent: int = 32
+    """numbers in the code z (Ha & Schmidhuber 2018, A.1: 32 for CarRacing)"""
+    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
+    """channels after each convolution (paper: 32, 64, 128, 256; ours: half, about 3 x faster)"""
+    reconstruction_weight: float = 5.0
+    """nats for each unit of squared error summed over an image with values in [0, 1]; the paper's
+    code has 1. Ours: 5, which lets z hold more nats (chapter 2 compares what they are worth)"""
+    kl_floor: float = 0.5
+    """free nats for each latent: of an image's KL, `kl_floor * latent` costs nothing (paper's code:
+    0.5)"""
+    learning_rate: float = 1e-3
+    """Adam's (paper's code: 1e-4; ours: 1e-3, for runs of minutes)"""
+    batch: int = 100
+    """images an update (paper's code: 100)"""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.latent < 1 or self.batch < 1 or min(self.channels) < 1 or len(self.channels) != 4:
+            raise ValueError(f"latent, batch and all four channels must be at least 1, got {self}")
+        rates = (self.reconstruction_weight, self.learning_rate)
+        if not (all(0 < rate < math.inf for rate in rates) and 0 <= self.kl_floor < math.inf):
+            raise ValueError(f"weights and rates must be positive numbers, got {self}")
+
+    @classmethod
+    @typed
+    def paper(cls, latent: int = 32) -> VisionConfig:
+        """The network and loss of the 2018 paper and its released code: 4,348,547 parameters."""
+        return cls(latent, (32, 64, 128, 256), 1.0, 0.5, 1e-4, 100)
+
+
+class VisionLoss(NamedTuple):
+    """Terms of the negative ELBO, in nats an image, averaged over the batch (scalars)."""
+
+    total: Tensor
+    squared_error: Tensor
+    """summed over the pixels and channels of an image; no weight"""
+    kl: Tensor
+    """KL(q(z|x) || N(0, 1)), before the floor"""
+
+
+class VAE(nn.Module):
+    """V: images (B, 3, 64, 64) to codes (B, Z) and back."""
+
+    @typed
+    def __init__(self, config: VisionConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or VisionConfig()
+        c1, c2, c3, c4 = config.channels
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(3, c1, 4, stride=2), nn.ReLU(),  # (B, c1, 31, 31)
+            nn.Conv2d(c1, c2, 4, stride=2), nn.ReLU(),  # (B, c2, 14, 14)
+            nn.Conv2d(c2, c3, 4, stride=2), nn.ReLU(),  # (B, c3, 6, 6)
+            nn.Conv2d(c3, c4, 4, stride=2), nn.ReLU(),  # (B, c4, 2, 2)
+            nn.Flatten(),  # (B, 4 c4)
+        )  # fmt: skip
+        self.to_mean = nn.Linear(4 * c4, config.latent)
+        self.to_log_variance = nn.Linear(4 * c4, config.latent)
+        self.from_code = nn.Linear(config.latent, 4 * c4)
+        self.deconvolutions = nn.Sequential(
+            nn.Unflatten(1, (4 * c4, 1, 1)),  # (B, 4 c4, 1, 1)
+            nn.ConvTranspose2d(4 * c4, c3, 5, stride=2), nn.ReLU(),  # (B, c3, 5, 5)
+            nn.ConvTranspose2d(c3, c2, 5, stride=2), nn.ReLU(),  # (B, c2, 13, 13)
+            nn.ConvTranspose2d(c2, c1, 6, stride=2), nn.ReLU(),  # (B, c1, 30, 30)
+            nn.ConvTranspose2d(c1, 3, 6, stride=2), nn.Sigmoid(),  # (B, 3, 64, 64)
+        )  # fmt: skip
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z|x).
+
+        Args:
+            x: (B, 3, 64, 64) float in [0, 1].
+
+        Returns:
+            mean (B, Z) and log-variance (B, Z).
+        """
+        features = self.convolutions(x)  # (B, 4 c4)
+        return self.to_mean(features), self.to_log_variance(features)
+
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Codes (B, Z) to images (B, 3, 64, 64) in [0, 1]."""
+        images: Tensor = self.deconvolutions(self.from_code(z))
+        return images
+
+    def loss(self, x: Tensor, noise: Tensor) -> VisionLoss:
+        """The negative ELBO of a batch.
+
+        Args:
+            x: (B, 3, 64, 64) float in [0, 1].
+            noise: (B, Z) standard normal, for the reparameterisation z = mean + std * noise.
+        """
+        mean, log_variance = self.posterior(x)
+        z = mean + torch.exp(0.5 * log_variance) * noise  # (B, Z)
+        squared_error = (self.reconstruct(z) - x).square().sum(dim=(1, 2, 3)).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)  # (B,)
+        floored = kl.clamp(min=self.config.kl_floor * self.config.latent).mean()
+        total = self.config.reconstruction_weight * squared_error + floored
+        return VisionLoss(total, squared_error, kl.mean())
+
+    @torch.no_grad()
+    def encode(self, frames: np.ndarray, batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of uint8 frames, a batch at a time.
+
+        Args:
+            frames: (..., 64, 64, 3) uint8.
+            batch: frames a pass, >= 1.
+
+        Returns:
+            mean (..., Z) and log-variance (..., Z), float32.
+
+        Raises:
+            ValueError: another shape.
+            TypeError: another dtype, or a batch that is no whole number.
+        """
+        lead = check_frames(frames)
+        check_type("batch", batch, int)
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        flat = frames.reshape(-1, SIDE, SIDE, 3)  # (N, H, W, C)
+        pairs = [
+            self.posterior(self.images(flat[i : i + batch])) for i in range(0, len(flat), batch)
+        ]
+        mean, log_variance = (torch.cat(part).cpu().numpy() for part in zip(*pairs, strict=True))
+        return mean.reshape(*lead, -1), log_variance.reshape(*lead, -1)  # (..., Z)
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Codes (..., Z) to uint8 frames (..., 64, 64, 3).
+
+        Raises:
+            ValueError: z has another last axis or is not finite.
+            TypeError: z is no array of numbers.
+        """
+        try:
+            z = np.asarray(z, np.float32)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"codes z must be numbers, got {z!r}") from error
+        if z.ndim < 1 or z.shape[-1] != self.config.latent:
+            raise ValueError(f"codes must have shape (..., {self.config.latent}), got {z.shape}")
+        if not np.isfinite(z).all():
+            raise ValueError("codes must be finite, got NaN or infinity")
+        flat = torch.from_numpy(z.reshape(-1, self.config.latent)).to(self.device)  # (N, Z)
+        images = self.reconstruct(flat).permute(0, 2, 3, 1)  # (N, H, W, C)
+        frames = (images * 255).round().to(torch.uint8).cpu().numpy()
+        return frames.reshape(*z.shape[:-1], SIDE, SIDE, 3)
+
+    @typed
+    def interpolate(self, first: np.ndarray, last: np.ndarray, steps: int) -> np.ndarray:
+        """Frames along the straight line between the codes of two frames.
+
+        Args:
+            first: (64, 64, 3) uint8.
+            last: (64, 64, 3) uint8.
+            steps: frames in all, both ends included, >= 2.
+
+        Returns:
+            (steps, 64, 64, 3) uint8.
+        """
+        if steps < 2:
+            raise ValueError(f"steps must be at least 2, got {steps}")
+        if check_frames(first) or check_frames(last):
+            raise ValueError(f"two single frames are needed, got {first.shape} and {last.shape}")
+        start, end = self.encode(np.stack([first, last]))[0]  # (Z,), (Z,)
+        mix = np.linspace(0, 1, steps, dtype=np.float32)[:, None]  # (steps, 1)
+        return self.decode((1 - mix) * start + mix * end)
+
+    def images(self, frames: np.ndarray) -> Tensor:
+        """uint8 frames (B, 64, 64, 3) to a float tensor (B, 3, 64, 64) in [0, 1] on V's device."""
+        check_frames(frames)
+        tensor = torch.from_numpy(np.array(frames)).to(self.device)  # a copy: maps are read-only
+        return tensor.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+
+    @classmethod
+    @typed
+    def load(cls, path: str | Path) -> VAE:
+        """V from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
+        return load_module(path, "vision", lambda fields: cls(VisionConfig(**fields)))
+
+    @property
+    def device(self) -> torch.device:
+        return self.to_mean.weight.device
+
+
+def check_frames(frames: np.ndarray) -> tuple[int, ...]:
+    """The leading axes of frames (..., 64, 64, 3); one error if they are anything else."""
+    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
+        raise TypeError(
+            f"frames must be a uint8 array, got {getattr(frames, 'dtype', type(frames))}"
+        )
+    if frames.ndim < 3 or frames.shape[-3:] != (SIDE, SIDE, 3) or frames.size == 0:
+        raise ValueError(f"frames must have shape (..., {SIDE}, {SIDE}, 3), got {frames.shape}")
+    return frames.shape[:-3]
+
+
+def batch_loss(vision: VAE, replay: Replay, rng: np.random.Generator) -> VisionLoss:
+    """V's loss on a random batch of a replay's frames."""
+    frames = replay.sample_frames(rng, vision.config.batch)  # (B, H, W, C)
+    noise = rng.standard_normal((len(frames), vision.config.latent), dtype=np.float32)
+    return vision.loss(vision.images(frames), torch.from_numpy(noise).to(vision.device))
+
+
+@typed
+def train_vision(
+    replay: Replay,
+    config: VisionConfig | None = None,
+    *,
+    steps: int = 2000,
+    seed: int = 0,
+    state: Path | None = None,
+    progress: bool = True,
+) -> tuple[VAE, History]:
+    """Train V from nothing on the frames of a replay.
+
+    Args:
+        replay: its observations are (64, 64, 3) uint8.
+        config: of V.
+        steps: updates.
+        seed: of the first weights, the batches and the noise.
+        state: file from which a killed run goes on, see `wmlib.training.fit`; it knows the replay
+            by its digest.
+        progress: show a bar.
+
+    Returns:
+        V, and the losses of every update in nats (and squared error) an image.
+
+    Raises:
+        ValueError: the replay is empty or its observations are others, a number is out of range, or
+            the state belongs to another run.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    vision = seeded(seed, lambda: VAE(config))
+    history = fit(
+        vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,
+        learning_rate=vision.config.learning_rate, seed=seed,
+        state=state, data="" if state is None else replay.digest(), description="training V",
+        progress=progress,
+    )  # fmt: skip
+    return vision, history

@@ -1,0 +1,217 @@
+"""Collecting: episodes driven side by side, and kept whatever happens to one of them.
+
+The 2018 paper collects 10,000 rollouts of a random policy before anything is learned. Rollouts run
+through joblib: `with joblib.parallel_config(backend=...)` moves them elsewhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import os
+import pickle
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import joblib
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from joblib.externals.loky.process_executor import BrokenProcessPool
+from tqdm.auto import tqdm
+
+from wmlib.checks import LARGEST_SEED, check_seed, check_whole
+from wmlib.episodes import Episode, Policy, check_limits, run_episode
+
+
+class CollectError(RuntimeError):
+    """Collecting stopped: the message holds the seed and the traceback of what failed.
+
+    `finished` holds the episodes that were whole by then, in the order of their seeds.
+    """
+
+    finished: Sequence[Episode] = ()
+
+
+class CollectInterrupt(KeyboardInterrupt):
+    """Somebody stopped collecting; `finished` as in `CollectError`."""
+
+    finished: Sequence[Episode] = ()
+
+
+def collect(
+    policy: Policy,
+    env_id: str | EnvSpec,
+    *,
+    episodes: int,
+    seed: int,
+    max_steps: int | None = None,
+    patience: int | None = None,
+    time_limit: float | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = True,
+) -> list[Episode]:
+    """Collect episodes in parallel; the result does not depend on the number of workers.
+
+    Args:
+        policy: each episode is driven by a copy of it.
+        env_id: id of an environment that is registered in this process, "module:id" of one that
+            `module` registers, or its specification. Workers need not know it.
+        episodes: how many, >= 1; episode i has seed `seed + i`.
+        seed: >= 0.
+        max_steps: decisions after which an episode is cut; None for the environment's own end.
+        patience: decisions without a positive reward after which it is cut; None for never.
+        time_limit: seconds after which an episode, and with it the collecting, is given up.
+        env_kwargs: handed to `gymnasium.make`.
+        n_jobs: joblib's; None takes what `joblib.parallel_config` says (or 1), -1 all cores.
+        progress: show a bar with the mean return so far.
+
+    Returns:
+        The episodes in the order of their seeds.
+
+    Raises:
+        ValueError: an argument is out of range, or the environment is unknown.
+        TypeError: an argument is of another kind.
+        CollectError: an episode raised (with its seed and its traceback), or a worker process died
+            (with the seeds that were under way), or the policy cannot be sent to a worker. It
+            holds the episodes that were finished.
+        CollectInterrupt: a KeyboardInterrupt, with the episodes that were finished.
+    """
+    check_whole("episodes", episodes, 1)
+    check_limits(seed, max_steps, patience, time_limit)
+    check_seed(seed, LARGEST_SEED - episodes)
+    _check_parts(policy, env_kwargs, n_jobs)
+    spec = _specification(env_id)
+    tasks = [
+        joblib.delayed(_collect_one)(
+            policy, spec, dict(env_kwargs or {}), seed + i, max_steps, patience, time_limit,
+            os.getpid(),
+        )
+        for i in range(episodes)
+    ]  # fmt: skip
+    done: dict[int, Episode] = {}
+    try:
+        with tqdm(total=episodes, desc="collecting", unit="episode", disable=not progress) as bar:
+            for result in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+                if isinstance(result, _Failure):
+                    result.throw()
+                done[result.seed] = result
+                bar.update()
+                mean = np.mean([episode.total_reward for episode in done.values()])
+                bar.set_postfix_str(f"mean return {mean:.1f}", refresh=False)
+    except BrokenProcessPool as error:
+        missing = [seed + i for i in range(episodes) if seed + i not in done]
+        message = (
+            f"a worker process died; unfinished seeds: {missing[:16]}"
+            f"{' ...' if len(missing) > 16 else ''}\n{error}"
+        )
+        raise _with(CollectError(message), done) from error
+    except pickle.PicklingError as error:
+        message = (
+            f"the policy or the environment cannot be sent to a worker process; n_jobs=1 needs "
+            f"none ({error.__cause__ or error})"
+        )
+        raise _with(CollectError(message), done) from error
+    except CollectError as error:
+        raise _with(error, done) from None
+    except KeyboardInterrupt as error:
+        where = f" {error}" if str(error) else ""
+        message = f"interrupted{where}; {len(done)} of {episodes} episodes are finished"
+        raise _with(CollectInterrupt(message), done) from error
+    return _ordered(done)
+
+
+Stop = TypeVar("Stop", CollectError, CollectInterrupt)
+
+
+def _with(stop: Stop, done: Mapping[int, Episode]) -> Stop:
+    stop.finished = _ordered(done)
+    return stop
+
+
+def _ordered(done: Mapping[int, Episode]) -> list[Episode]:
+    return [done[seed] for seed in sorted(done)]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    seed: int
+    trace: str
+    interrupted: bool
+
+    def throw(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt(f"in the episode with seed {self.seed}")
+        raise CollectError(f"the episode with seed {self.seed} failed:\n{self.trace}")
+
+
+def _collect_one(
+    policy: Policy,
+    spec: EnvSpec,
+    env_kwargs: dict[str, Any],
+    seed: int,
+    max_steps: int | None,
+    patience: int | None,
+    time_limit: float | None,
+    parent: int,
+) -> Episode | _Failure:
+    _end_with(parent, os.getpid())
+    try:
+        env = gym.make(spec, disable_env_checker=True, **env_kwargs)
+        try:
+            return run_episode(env, copy.deepcopy(policy), seed, max_steps, patience, time_limit)
+        finally:
+            env.close()
+    except BaseException as error:  # sys.exit too. As text: a traceback does not pickle
+        return _Failure(seed, traceback.format_exc(), isinstance(error, KeyboardInterrupt))
+
+
+@functools.cache  # one thread in each worker
+def _end_with(parent: int, worker: int) -> None:
+    """Let a worker of the process `parent` end when that is gone, however it went."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:  # else it is no process of its own, or that of another machine
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _specification(env_id: str | EnvSpec) -> EnvSpec:
+    """What `gymnasium.make` needs to know, also where the environment is not registered."""
+    if isinstance(env_id, EnvSpec):
+        return env_id
+    if not isinstance(env_id, str):
+        raise TypeError(f"env_id must be a string or an EnvSpec, got {env_id!r}")
+    module, _, name = env_id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(name)
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"unknown environment {env_id!r}: {error}") from error
+
+
+def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:
+    for method in ("reset", "act"):
+        if isinstance(policy, type) or not callable(getattr(policy, method, None)):
+            raise TypeError(f"policy must have reset(rng) and act(observation), got {policy!r}")
+    if not isinstance(env_kwargs, Mapping | None):
+        raise TypeError(f"env_kwargs must be a dict, got {env_kwargs!r}")
+    check_jobs(n_jobs)
+
+
+def check_jobs(n_jobs: Any) -> None:
+    """Refuse what is not a number of workers for joblib."""
+    if n_jobs is not None:
+        check_whole("n_jobs", n_jobs, -(2**31))
+        if n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")

@@ -1,0 +1,1 @@
+"""CarRacing: the official environment, and one drawn fast enough to learn from."""

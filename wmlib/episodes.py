@@ -1,0 +1,222 @@
+"""One episode: what a policy did in an environment, and what came of it.
+
+A policy is anything with `reset(rng)` and `act(observation)`, an environment is anything Gymnasium
+can make.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from wmlib.checks import check_positive, check_seed, check_whole
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One rollout of T decisions in an environment.
+
+    Attributes:
+        observations: (T + 1, ...) uint8 images (H, W, C) or float32 vectors; the last one is final.
+        actions: (T, A) float32, or (T,) int64 where the action space is discrete.
+        rewards: (T,) float32; `rewards[t]` came with `observations[t + 1]`.
+        terminated: the environment ended the episode.
+        truncated: a limit ended it.
+        seed: seed of the environment's reset and of the policy's generator.
+        extras: what the environment's `info` said in numbers: (T, ...) for each step, or
+            (T + 1, ...) where the reset said it too.
+
+    Raises:
+        ValueError: no action, or observations or rewards that are not as many as they must be.
+        TypeError: observations, actions or rewards that are not arrays of numbers (a Dict or Tuple
+            space).
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool
+    truncated: bool
+    seed: int
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("observations", "actions", "rewards"):
+            value = getattr(self, name)
+            if not (isinstance(value, np.ndarray) and value.ndim and is_number(value)):
+                raise TypeError(f"{name} must be an array of numbers, got {value!r}")
+        steps = len(self.actions)
+        if steps < 1:
+            raise ValueError("an episode needs at least one action, got none")
+        if len(self.observations) != steps + 1 or len(self.rewards) != steps:
+            raise ValueError(
+                f"an episode of {steps} actions needs {steps + 1} observations and {steps} "
+                f"rewards, got {len(self.observations)} and {len(self.rewards)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    @property
+    def total_reward(self) -> float:
+        """Undiscounted return."""
+        return float(np.sum(self.rewards, dtype=np.float64))
+
+
+class Policy(Protocol):
+    """What drives: may keep a state from one `act` to the next, all of it set by `reset`."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begin an episode; all randomness of the policy comes from `rng`."""
+        ...
+
+    def act(self, observation: np.ndarray) -> Any:
+        """Choose an action for one observation."""
+        ...
+
+
+def run_episode(
+    env: gym.Env,
+    policy: Policy,
+    seed: int,
+    max_steps: int | None = None,
+    patience: int | None = None,
+    time_limit: float | None = None,
+) -> Episode:
+    """Drive one episode; the environment and the policy are seeded with `seed`.
+
+    Args:
+        env: any Gymnasium environment; nothing is kept from earlier episodes.
+        policy: acts until the environment ends the episode or `max_steps` decisions are made.
+        seed: >= 0.
+        max_steps: decisions after which the episode is cut (and marked truncated).
+        patience: decisions without a positive reward after which it is cut.
+        time_limit: seconds after which it is given up.
+
+    Raises:
+        ValueError: an argument is out of range; or the environment gives, or the policy chooses,
+            what is not a finite float32.
+        EpisodeTimeout: the time is over.
+    """
+    check_limits(seed, max_steps, patience, time_limit)
+    with _given_up_after(time_limit, seed) as check_time:
+        return _drive(env, policy, seed, max_steps, patience, check_time)
+
+
+def _drive(
+    env: gym.Env,
+    policy: Policy,
+    seed: int,
+    max_steps: int | None,
+    patience: int | None,
+    check_time: Callable[[], None],
+) -> Episode:
+    observation, info = env.reset(seed=seed)
+    _check_finite("observation", observation, 0)
+    policy.reset(np.random.default_rng(seed))
+    observations, actions, rewards = [np.array(observation)], [], []
+    numbers = {name: [value] for name, value in info.items() if is_number(value)}
+    first = set(numbers)
+    terminated = truncated = False
+    waited = 0
+    while not (terminated or truncated):
+        action = policy.act(observation)
+        actions.append(np.array(action))
+        _check_finite("action", actions[-1], len(actions))
+        observation, given, terminated, truncated, info = env.step(action)
+        observations.append(np.array(observation))
+        _check_finite("observation", observations[-1], len(actions))
+        rewards.append(reward := float(given))
+        _check_finite("reward", reward, len(actions))
+        check_time()
+        for name, value in info.items():
+            if is_number(value):
+                numbers.setdefault(name, []).append(value)
+        waited = 0 if reward > 0 else waited + 1
+        truncated = truncated or len(actions) == max_steps or waited == patience
+    steps = len(actions)
+    extras = {
+        name: np.asarray(values)
+        for name, values in numbers.items()
+        if len(values) == steps + (name in first) and len(set(map(np.shape, values))) == 1
+    }
+    whole = np.issubdtype(env.action_space.dtype, np.integer)
+    return Episode(
+        observations=_compact(np.stack(observations)),
+        actions=np.asarray(actions, np.int64 if whole else np.float32),
+        rewards=np.asarray(rewards, np.float32),
+        terminated=bool(terminated),
+        truncated=bool(truncated and not terminated),
+        seed=seed,
+        extras={name: _compact(values) for name, values in extras.items()},
+    )
+
+
+def _check_finite(name: str, value: Any, decision: int) -> None:
+    """Refuse NaN, infinity, and what becomes infinity when it is kept as float32."""
+    array = np.asarray(value)
+    if array.dtype.kind == "f" and not (np.abs(array) <= FLOAT32_MAX).all():
+        raise ValueError(f"the {name} of decision {decision} is not a finite float32: {array}")
+
+
+class EpisodeTimeout(RuntimeError):
+    """An episode took longer than it was given."""
+
+
+@contextlib.contextmanager
+def _given_up_after(seconds: float | None, seed: int) -> Iterator[Callable[[], None]]:
+    """Raise an `EpisodeTimeout` when the time is over, also in the middle of a step.
+
+    In the middle where Python can be interrupted: in the main thread of a Unix process. Elsewhere
+    what is yielded, which is called after each step, must do.
+    """
+    begun = time.monotonic()
+
+    def stop(*_: Any) -> None:
+        raise EpisodeTimeout(f"the episode with seed {seed} took longer than {seconds} s")
+
+    def check_time() -> None:
+        if seconds is not None and time.monotonic() - begun > seconds:
+            stop()
+
+    main = threading.current_thread() is threading.main_thread()
+    if seconds is None or not main or not hasattr(signal, "setitimer"):
+        yield check_time
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield check_time
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def check_limits(
+    seed: int, max_steps: int | None, patience: int | None, time_limit: float | None
+) -> None:
+    check_seed(seed)
+    for name, limit in (("max_steps", max_steps), ("patience", patience)):
+        if limit is not None:
+            check_whole(name, limit, 1)
+    if time_limit is not None:
+        check_positive("time_limit", time_limit)
+
+
+def is_number(value: Any) -> bool:
+    single = isinstance(value, bool | int | float | np.bool_ | np.number)
+    return single or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float64 else array

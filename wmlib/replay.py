@@ -1,0 +1,210 @@
+"""The replay: episodes in memory or in files, and the draws that models learn from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wmlib.checks import check_generator, check_whole
+from wmlib.episodes import Episode
+from wmlib.storage import DamagedFileError, digest, open_arrays, save_arrays
+
+
+def draw_windows(
+    lengths: np.ndarray, rng: np.random.Generator, batch: int, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw windows of `length` decisions, uniformly among all that lie within one episode.
+
+    Args:
+        lengths: (E,) decisions of each episode.
+        rng: of the draw, with replacement.
+        batch: windows, >= 1.
+        length: decisions in a window, >= 1.
+
+    Returns:
+        episode (B,) and first decision (B,) of each window.
+
+    Raises:
+        ValueError: no episode is that long.
+    """
+    check_generator(rng)
+    check_whole("batch", batch, 1)
+    check_whole("length", length, 1)
+    lengths = np.asarray(lengths)
+    if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
+        raise ValueError(f"lengths must be (E,) whole numbers, got {lengths!r}")
+    offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths - length + 1, 0))]).astype(int)
+    if offsets[-1] == 0:
+        raise ValueError(
+            f"no episode has {length} decisions; the longest has {max(lengths, default=0)}"
+        )
+    flat = rng.integers(offsets[-1], size=batch)
+    which = np.searchsorted(offsets, flat, side="right") - 1
+    return which, flat - offsets[which]
+
+
+class Replay:
+    """Episodes in the order they were added; frames stay uint8 and, when loaded, on disk.
+
+    A loaded replay is a set of memory maps: drawing frames reads those frames and nothing else.
+    """
+
+    def __init__(self, episodes: Iterable[Episode] = ()) -> None:
+        self.episodes: list[Episode] = []
+        self.extend(episodes)
+
+    def extend(self, episodes: Iterable[Episode]) -> None:
+        """Add episodes; all of a replay have observations and actions of one shape and dtype."""
+        for episode in episodes:
+            if not isinstance(episode, Episode):
+                raise TypeError(f"a replay holds episodes, got {episode!r}")
+            if self.episodes:
+                first = self.episodes[0]
+                for name in ("observations", "actions"):
+                    old, new = getattr(first, name), getattr(episode, name)
+                    if old.shape[1:] != new.shape[1:] or old.dtype != new.dtype:
+                        raise ValueError(
+                            f"{name} of shape {new.shape[1:]} and dtype {new.dtype} do not fit a "
+                            f"replay of shape {old.shape[1:]} and dtype {old.dtype}"
+                        )
+            self.episodes.append(episode)
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return iter(self.episodes)
+
+    @property
+    def steps(self) -> int:
+        """Decisions in all episodes."""
+        return sum(map(len, self.episodes))
+
+    @property
+    def frames(self) -> int:
+        """Observations in all episodes, the final ones included."""
+        return self.steps + len(self.episodes)
+
+    def sample_frames(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """Draw n observations uniformly, with replacement: (n, *observation shape).
+
+        Raises:
+            ValueError: the replay is empty, or n is less than 1.
+        """
+        if not self.episodes:
+            raise ValueError("the replay is empty; collect episodes first")
+        check_generator(rng)
+        check_whole("n", n, 1)
+        offsets = np.cumsum([0] + [len(episode) + 1 for episode in self.episodes])
+        flat = rng.integers(offsets[-1], size=n)
+        which = np.searchsorted(offsets, flat, side="right") - 1
+        return np.stack(
+            [
+                self.episodes[e].observations[i - offsets[e]]
+                for e, i in zip(which, flat, strict=True)
+            ]
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of all that the episodes hold, in their order."""
+        sha = hashlib.sha256()
+        for episode in self.episodes:
+            sha.update(digest(*_arrays(episode)).encode())
+        return sha.hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write one file an episode into `folder`, which appears when all of them are written.
+
+        A folder that is there already, empty or a link to an empty one, is filled in the end, the
+        last file first: `load` refuses what a kill leaves then, because its first file is missing.
+
+        Raises:
+            ValueError: the replay is empty.
+            FileExistsError: the folder exists and is not empty (hidden files aside).
+            OSError: it cannot be written; nothing of it is left.
+        """
+        if not self.episodes:
+            raise ValueError("the replay is empty; collect episodes first")
+        folder = Path(os.path.realpath(folder))
+        there = folder.exists()
+        if there and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty; name another folder")
+        partial = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed here
+        try:
+            for i, episode in enumerate(self.episodes):
+                save_arrays(partial / f"episode-{i:06d}.safetensors", *_arrays(episode))
+            if there:
+                for path in sorted(partial.iterdir(), reverse=True):
+                    os.replace(path, folder / path.name)
+            else:
+                os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, verify: bool = True) -> Replay:
+        """Open the episodes of a folder as memory maps.
+
+        Raises:
+            FileNotFoundError: the folder holds no episodes.
+            DamagedFileError: a file was cut short or altered, or one between others is missing.
+        """
+        paths: Sequence[Path] = sorted(Path(folder).glob("episode-*.safetensors"))
+        if not paths:
+            raise FileNotFoundError(f"no episodes (episode-*.safetensors) in {folder}")
+        for i, path in enumerate(paths):
+            if path.name != f"episode-{i:06d}.safetensors":
+                raise DamagedFileError(f"{folder}: episode-{i:06d}.safetensors is missing")
+        _allow_open_files(len(paths))
+        return cls(_load_episode(path, verify) for path in paths)
+
+
+def _arrays(episode: Episode) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """An episode as the arrays and the metadata of its file."""
+    arrays = {
+        "observations": episode.observations,
+        "actions": episode.actions,
+        "rewards": episode.rewards,
+        **{f"extras/{name}": np.asarray(value) for name, value in episode.extras.items()},
+    }
+    about = {name: str(getattr(episode, name)) for name in ("seed", "terminated", "truncated")}
+    return arrays, about
+
+
+def _allow_open_files(n: int) -> None:
+    """A memory map keeps its file open; the usual limit of 1024 files is too low for many."""
+    try:
+        import resource
+    except ImportError:  # not a Unix: no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = soft + n if hard == resource.RLIM_INFINITY else min(soft + n, hard)
+    with contextlib.suppress(ValueError, OSError):  # then `open` says it, and names the file
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def _load_episode(path: Path, verify: bool) -> Episode:
+    arrays, about = open_arrays(path, verify=verify)
+    try:
+        return Episode(
+            observations=arrays["observations"],
+            actions=arrays["actions"],
+            rewards=arrays["rewards"],
+            terminated=about["terminated"] == "True",
+            truncated=about["truncated"] == "True",
+            seed=int(about["seed"]),
+            extras={
+                name.removeprefix("extras/"): array
+                for name, array in arrays.items()
+                if name.startswith("extras/")
+            },
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedFileError(f"{path}: not an episode of this library ({error!r})") from error

@@ -1,0 +1,104 @@
+"""A long run: who owns its folder, the table it writes, and the line it shows of each cycle."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from wmlib.storage import DamagedFileError, write_atomically
+
+Row = dict[str, float]
+
+
+class Log:
+    """A table of the run, one line a cycle, in a .csv that grows while the run lasts."""
+
+    COLUMNS = (
+        "cycle", "real_steps", "driven_mean", "driven_worst", "driven_best", "ahead_driven",
+        "ahead_dreamed", "memory_code", "memory_reward", "memory_cost", "dream_return",
+        "dream_cost", "gradient", "seconds",
+    )  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        """Go on with the table at `path`, if there is one; a DamagedFileError if it is no table."""
+        self.path = path
+        self.rows: list[Row] = []
+        if path.exists():
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    self.rows = [
+                        {name: _number(text) for name, text in row.items() if text}
+                        for row in csv.DictReader(file, strict=True)
+                    ]
+            except (ValueError, AttributeError, csv.Error) as error:
+                raise DamagedFileError(f"{path}: not the log of a run ({error})") from error
+            if any("cycle" not in row for row in self.rows):
+                raise DamagedFileError(f"{path}: not the log of a run (a row has no cycle)")
+
+    def has(self, cycle: int) -> bool:
+        return any(row["cycle"] == cycle for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        """One more line; the file is replaced whole, so that a kill leaves no half of one."""
+        self.rows.append(row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.path, text.getvalue().encode())
+
+    def total(self, name: str) -> float:
+        return sum(row[name] for row in self.rows)
+
+    def line(self, cycles: int) -> str:
+        """The last row, for a person who watches."""
+        row = self.rows[-1]
+        timed = [r["seconds"] for r in self.rows if r["cycle"]] or [0.0]
+        left = (cycles - row["cycle"]) * float(np.mean(timed)) / 60
+        text = f"cycle {row['cycle']:.0f} of {cycles}: {row['real_steps']:,.0f} real frames"
+        if "driven_mean" in row:
+            text += (
+                f"; drove {row['driven_mean']:.0f} "
+                f"[{row['driven_worst']:.0f}, {row['driven_best']:.0f}]"
+            )
+        if "ahead_driven" in row:
+            gap = row["ahead_dreamed"] - row["ahead_driven"]
+            text += (
+                f"; ahead {row['ahead_dreamed']:.1f} dreamed, {row['ahead_driven']:.1f} driven "
+                f"(gap {gap:+.1f})"
+            )
+        minutes = self.total("seconds") / 60
+        return f"{text}; {minutes:.0f} min" + (f", about {left:.0f} left" if row["cycle"] else "")
+
+
+def _number(text: str) -> float:
+    """As it was written, so that writing it again gives the same text."""
+    return int(text) if text.isdigit() else float(text)
+
+
+def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> None:
+    """Make `folder` this run's own, or refuse it if it is another's.
+
+    Args:
+        folder: empty or not there yet; with `resume`, also one that this run has claimed before.
+        identity: what makes the run this one.
+        resume: whether to go on with a run.
+
+    Raises:
+        ValueError: the folder holds a run with another seed or recipe, a run that is not to be
+            resumed, or files of no run.
+    """
+    path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
+    if path.exists():
+        if path.read_bytes() != text.encode():
+            raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
+        if not resume:
+            raise ValueError(f"{folder} holds this run already; go on with it by --resume")
+    elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no run; name another folder")
+    else:
+        write_atomically(path, text.encode())
