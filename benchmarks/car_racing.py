@@ -3,11 +3,11 @@
     python benchmarks/car_racing.py full --seeds 1 2 3
     python benchmarks/car_racing.py ablations --seeds 1 2
 
-Each row is one run of `wmlib.agents.world_models.car_racing`, scored when it is over: the full recipe on 100
-tracks of the official CarRacing-v3, the ablations on the same tracks of wmlib/CarRacing-v3, whose
-rewards are the official ones. Runs are kept under runs/ and go on after a kill; rows that are there
-are skipped. An ablation shares with the full run of its seed, if that is there, what would come
-out the same: the random driving, V, M and C of cycle 0.
+Each row is one run of `wmlib.agents.world_models.car_racing`, scored when it is over: the full
+recipe on 100 tracks of the official CarRacing-v3, the ablations on the same tracks of
+wmlib/CarRacing-v3, whose rewards are the official ones. Runs are kept under runs/ and go on
+after a kill; rows that are there are skipped. An ablation shares with the full run of its seed, if
+that is there, what would come out the same: the random driving, V, M and C of cycle 0.
 """
 
 from __future__ import annotations

@@ -262,7 +262,8 @@ def test_a_score_is_printed_and_recorded(
 ) -> None:
     from wmlib.evaluation import Score
 
-    monkeypatch.setattr("wmlib.evaluation.evaluate", lambda *_, **__: Score("E", (1.0, 3.0), (0, 1)))
+    score = Score("E", (1.0, 3.0), (0, 1))
+    monkeypatch.setattr("wmlib.evaluation.evaluate", lambda *_, **__: score)
     assert main(["evaluate", str(folder), "--episodes", "2", "--record", "--json"]) == 0
     assert said(capsys)["mean"] == 2.0
     path = folder / "controller.safetensors"

@@ -1,4 +1,4 @@
-"""The library is a house of floors: a module imports only from floors below its own."""
+"""The library is a house: worlds, tools, agents, and what is shown of them; nothing looks up."""
 
 import ast
 import subprocess
@@ -9,82 +9,80 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "wmlib"
+MODULES = sorted(LIBRARY.rglob("*.py"))
 
-# The floor of each module or package of wmlib. A new module needs a line here.
-FLOORS = {
-    "__main__": 7,
-    "cli": 6,
-    "demos": 6,
-    "agents": 5,
-    "open_loop": 5,
-    "acting": 4,
-    "dream": 4,
-    "dyna": 4,
-    "pets": 4,
-    "controller": 3,
-    "ensemble": 3,
-    "evolution": 3,
-    "memory": 3,
-    "planning": 3,
-    "value": 3,
-    "vision": 3,
-    "checkpoint": 2,
-    "data": 2,
-    "figures": 2,
-    "training": 2,
-    "checks": 1,
-    "envs": 1,
-    "artifacts": 1,
-    "scratch": 1,
-    "storage": 1,
-    "typed": 0,
-}
-# Packages whose own modules build on one another.
-TOGETHER = {"agents", "demos", "envs", "scratch"}
+# The floor of each wing. A file at the top of wmlib is a tool, and its floor is 1.
+WINGS = {"envs": 0, "scratch": 0, "agents": 2, "demos": 3}
+# What every wing may use: it checks types, and knows nothing of ours.
+TOP = {"typed": -1, "commands": 3, "cli": 4, "__main__": 5}
+MOST_LINES = 350
 
 
-def imports(path: Path, package: str) -> set[str]:
-    """Return the dotted names that the module at `path`, in `package`, imports anywhere."""
+def imports(path: Path) -> set[str]:
+    """Return the dotted names below wmlib that the module at `path` imports anywhere."""
+    package = path.relative_to(ROOT).parts[:-1]
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")
-            base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, [base, node.module]))
             found.add(module)
-            if module == "wmlib":  # `from wmlib import data`
+            if module == "wmlib":  # `from wmlib import envs`
                 found |= {f"wmlib.{alias.name}" for alias in node.names}
-    return found
+    return {name for name in found if name.startswith("wmlib.")}
 
 
-def room(dotted: str) -> str | None:
-    """Return the first name below wmlib in `dotted`: the module or package that has a floor."""
+def floor(dotted: str) -> int:
+    """Return the floor of a dotted name below wmlib."""
+    first = dotted.split(".")[1]
+    return WINGS.get(first, TOP.get(first, 1))
+
+
+def agent(dotted: str) -> str | None:
+    """Return the agent that a dotted name belongs to, if it is one's."""
     parts = dotted.split(".")
-    return parts[1] if parts[0] == "wmlib" and len(parts) > 1 and parts[1] in ROOMS else None
+    return parts[2] if parts[1] == "agents" and len(parts) > 2 else None
 
 
-MODULES = sorted(LIBRARY.rglob("*.py"))
-ROOMS = {path.relative_to(LIBRARY).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
-
-
-def test_every_module_has_a_floor() -> None:
-    assert ROOMS <= FLOORS.keys()
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_imports_come_from_below(path: Path) -> None:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    own = parts[1]
-    if own == "__init__":
+    own = dotted(path)
+    if own == "wmlib":
         return  # what wmlib itself may import is tested below, by importing it
-    allowed = {own} if own in TOGETHER else set()
-    for dotted in imports(path, ".".join(parts[:-1])):
-        other = room(dotted)
-        if other is None or other in allowed:
+    wing = own.split(".")[1]
+    for other in imports(path):
+        assert agent(own) in (None, agent(other)) or agent(other) is None, (
+            f"{own} imports {other}: an agent imports no other"
+        )
+        if wing in WINGS and other.split(".")[1] == wing:
             continue
-        assert FLOORS[other] < FLOORS[own], f"{own} imports {other}, which is not below it"
+        same = floor(own) == 1  # tools may use one another
+        assert floor(other) < floor(own) + same, f"{own} imports {other}, which is not below it"
+
+
+def test_tools_do_not_turn_in_a_circle() -> None:
+    tools = {dotted(path): path for path in MODULES if floor(dotted(path) + ".") == 1}
+    waiting = {name: imports(path) & tools.keys() for name, path in tools.items()}
+    while waiting:
+        free = {name for name, needs in waiting.items() if not needs & waiting.keys()}
+        assert free, f"these import one another: {sorted(waiting)}"
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_modules_are_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("name", ["utils", "common", "helpers", "misc"])
+def test_every_file_says_what_it_holds(name: str) -> None:
+    assert not [path for path in MODULES if name in (path.stem, path.parent.name)]
 
 
 @pytest.mark.parametrize("module", ["wmlib", "wmlib.scratch"])

@@ -128,7 +128,7 @@ def described(value: object) -> str:
 
 
 class Planner:
-    """Model-predictive control: a policy that plans anew at every step (see `wmlib.episodes.Policy`).
+    """Model-predictive control: a policy that plans anew at every step (see `episodes.Policy`).
 
     Args:
         returns: what plans (P, T, A) from an observation (O,) are expected to earn, (P,), with a

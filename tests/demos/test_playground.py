@@ -1,4 +1,4 @@
-"""The playground: its algorithms held to wmlib.agents.dyna.tabular in Node, and the whole in Chromium."""
+"""The playground: its algorithms held to agents.dyna in Node, and the whole in Chromium."""
 
 import json
 import subprocess

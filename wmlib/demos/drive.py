@@ -75,7 +75,7 @@ class DriveTheDream(anywidget.AnyWidget):
     ) -> None:
         vision, memory, controller = parts(world)
         if not isinstance(starts, Starts):
-            raise TypeError(f"starts must be Starts, see wmlib.agents.world_models.starts.warm_up; got {starts!r:.80}")
+            raise TypeError(f"starts must be Starts, see `warm_up`; got {starts!r:.80}")
         check_models(vision, memory, controller, starts)
         if memory.config.actions != CONTROLS:
             raise ValueError(

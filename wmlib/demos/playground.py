@@ -4,8 +4,8 @@ The article's first demo. The agent wanders and learns a tabular model; it dream
 plans in it by value iteration, and learns with it by Dyna-Q (Sutton 1991). The reader redraws the
 real world, so that the belief goes stale, and sees whether the agent notices.
 
-The browser does all of this by itself, number for number as `wmlib.agents.dyna.tabular` does: the agent of the
-page learns as `DynaQ(Maze(demo.world), demo.config, seed=demo.seed)` would.
+The browser does all of this by itself, number for number as `wmlib.agents.dyna.tabular` does: the
+agent of the page learns as `DynaQ(Maze(demo.world), demo.config, seed=demo.seed)` would.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Playground(anywidget.AnyWidget):
     values = traitlets.List(traitlets.List(traitlets.Float())).tag(sync=True)
     """The action values that the agent has learned by Dyna-Q, (S, A) lists."""
     plan = traitlets.List(traitlets.Int()).tag(sync=True)
-    """The states of the latest plan, as `wmlib.agents.dyna.exact.greedy_path` gives them; none: empty."""
+    """The states of the latest plan, as `greedy_path` gives them; none: empty."""
     curves = traitlets.List(traitlets.Dict()).tag(sync=True)
     """Of each agent, the present one last: `label`, `updates`, `bonus`, `seed` and `lengths`."""
 

@@ -1,7 +1,8 @@
 """How long a dream knows more than a guess: its frames held against the real ones, and baselines.
 
-This is what `quality.js` does in a page, in Python; `wmlib.agents.world_models.forecast` is the same question asked of
-many episodes. The noise is NumPy's, which a page can draw as well, so that both dream alike.
+This is what `quality.js` does in a page, in Python; `wmlib.agents.world_models.forecast` is
+the same question asked of many episodes. The noise is NumPy's, which a page can draw as well, so
+that both dream alike.
 """
 
 from __future__ import annotations

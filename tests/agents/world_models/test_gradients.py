@@ -1,4 +1,4 @@
-"""C improved by gradients through dreams, against the dreams of `wmlib.agents.world_models.dream` and differences."""
+"""C improved by gradients through dreams, held to the dreams of `dream.py` and to differences."""
 
 from dataclasses import replace
 

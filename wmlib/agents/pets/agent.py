@@ -1,9 +1,10 @@
 """PETS: planning through a model that knows how much to trust itself (Chua et al. 2018).
 
 Probabilistic Ensembles with Trajectory Sampling. What a plan is worth, particles find out: each of
-them lives through it in the networks of `wmlib.agents.pets.ensemble`, and their rewards are averaged, so a plan
-must do well on average over what the data leave open. `wmlib.planning` searches for the best plan
-at every real step. After each trial the networks learn from all real steps so far.
+them lives through it in the networks of `wmlib.agents.pets.ensemble`, and their rewards are
+averaged, so a plan must do well on average over what the data leave open. `wmlib.planning` searches
+for the best plan at every real step. After each trial the networks learn from all real steps so
+far.
 
 Letters: E members, N particles, P plans (the population), T horizon, O observation, A action.
 """

@@ -38,8 +38,7 @@ class Moment(NamedTuple):
 class Imagined(NamedTuple):
     """Dreams kept whole: T steps of P controllers from S starts.
 
-    `Dream` pays for the pace and the cost in its rewards; `wmlib.agents.world_models.gradients.imagine` does
-    not.
+    `Dream` pays for the pace and the cost in its rewards; `gradients.imagine` does not.
     """
 
     features: Tensor

@@ -57,9 +57,9 @@ class DreamTrainingConfig:
     value: bool = False
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     pace: float | None = None
-    """events a decision for which a dream pays best, see `wmlib.agents.world_models.dream.most_paid`"""
+    """events a decision for which a dream pays best, see `dream.most_paid`"""
     price: float = 0.0
-    """what a cost of 1 takes away from a decision's pay, see `wmlib.agents.world_models.dream.Dream`"""
+    """what a cost of 1 takes away from a decision's pay, see `dream.Dream`"""
     value_updates: int = 4
     """of the value function, each generation (ours)"""
     value_starts: int = 256

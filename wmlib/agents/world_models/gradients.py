@@ -85,7 +85,7 @@ def imagine(
     outlier: float = math.inf,
     generator: torch.Generator,
 ) -> Imagined:
-    """Dream as `wmlib.agents.world_models.dream.Dream.imagine` does, with a gradient back to C's parameters.
+    """Dream as `Dream.imagine` does, with a gradient back to C's parameters.
 
     Args:
         memory: M.

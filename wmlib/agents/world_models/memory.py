@@ -328,7 +328,7 @@ def train_memory(
     state: Path | None = None,
     progress: bool = True,
 ) -> tuple[MDNRNN, History]:
-    """Train M from nothing on encoded episodes; arguments as in `wmlib.agents.world_models.vision.train_vision`.
+    """Train M from nothing on encoded episodes; arguments as in `train_vision`.
 
     Raises:
         ValueError: the codes have other sizes than M, no episode is as long as a window, a reward

@@ -2,8 +2,8 @@
 
 The official environment spends 98 % of a step drawing a 1000 x 800 picture that it then shrinks
 to 96 x 96. `FastCarRacing` inherits its physics, rewards and tracks unchanged and replaces only
-the drawing (`wmlib.envs.car_racing.view`): the observation is the picture that Ha & Schmidhuber (2018,
-section A.1) give to V, rows 0 to 83 of the official frame (all but the bar of dials),
+the drawing (`wmlib.envs.car_racing.view`): the observation is the picture that Ha & Schmidhuber
+(2018, section A.1) give to V, rows 0 to 83 of the official frame (all but the bar of dials),
 area-resized to 64 x 64.
 
 >>> import gymnasium, wmlib
