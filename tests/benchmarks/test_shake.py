@@ -91,6 +91,7 @@ def test_neither_imports_nor_docstrings_are_arithmetic(shake: ModuleType, tmp_pa
 
     before = digest('from a import (\n    b,\n)\ndef f():\n    """One."""\n    return b(1)')
     assert digest('from c.d import b\n\n\ndef f():\n    """Two."""\n    return b(1)') == before
+    assert digest('from a import b\ndef f():\n    return b(1)\nkeep("b", f())') == before
     assert digest('from a import b\ndef f():\n    """One."""\n    return b(2)') != before
 
 
