@@ -23,13 +23,13 @@ SPEC.loader.exec_module(benchmark)
 
 V = VisionConfig(channels=(2, 4, 4, 4), batch=4)
 FULL = Recipe(
-    episodes=3, max_steps=33, patience=33, vision_steps=2, memory_steps=2, vision=V,
+    episodes=3, max_steps=40, patience=40, vision_steps=2, memory_steps=2, vision=V,
     behaviour=BehaviourConfig(updates=1, starts=4, horizon=3, price=8.0),
     dream=DreamTrainingConfig(
         generations=1, population=4, starts=4, horizon=3, value=True, value_starts=4,
         value_updates=1,
     ),
-    cycles=2, cycle_episodes=1, cycle_patience=33, cycle_memory_steps=1,
+    cycles=2, cycle_episodes=1, cycle_patience=40, cycle_memory_steps=1,
 )  # fmt: skip
 SMALL = replace(FULL, cycles=1, behaviour=replace(FULL.behaviour, price=4.0))
 STAGES = ("episodes", "vision", "memory", "controller")
