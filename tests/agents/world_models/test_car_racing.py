@@ -33,14 +33,14 @@ from wmlib.storage import DamagedFileError
 
 ARTIFACT = Path(__file__).parents[3] / "artifacts" / "world-models-car-racing"
 TINY = Recipe(
-    episodes=3, max_steps=40, patience=40, vision_steps=3, memory_steps=3,
+    episodes=3, max_steps=33, patience=33, vision_steps=3, memory_steps=3,
     vision=VisionConfig(channels=(2, 4, 4, 4), batch=4),
     behaviour=BehaviourConfig(updates=2, starts=4, horizon=3, price=8.0),
     dream=DreamTrainingConfig(
         generations=3, population=4, starts=4, horizon=3, value=True, value_starts=4,
         value_updates=1,
     ),
-    cycles=2, cycle_episodes=2, cycle_patience=40, cycle_memory_steps=2,
+    cycles=2, cycle_episodes=2, cycle_patience=33, cycle_memory_steps=2,
 )  # fmt: skip
 STAGES = (
     (car_racing, "train_vision"), (car_racing, "train_behaviour"),
@@ -153,11 +153,11 @@ def test_every_cycle_learns_from_all_that_was_driven(
 
     remember(warmed, car_racing, "warm_up", 1)
     remember(windows, car_racing, "batch_loss", 1)
-    recipe = replace(TINY, memory_steps=20, cycle_memory_steps=20)
+    recipe = replace(TINY, memory_steps=10, cycle_memory_steps=10)
     train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
     # random driving alone; then each cycle's comparison, and all moments to dream from
     assert warmed == [3, 2, 3, 2, 2, 3, 4]
-    first, second, third = windows[:20], windows[20:40], windows[40:]
+    first, second, third = windows[:10], windows[10:20], windows[20:]
     assert set(first) == {3} and set(second) == {3, 2} and set(third) == {3, 4}
 
 
@@ -196,7 +196,8 @@ def test_the_price_rises_with_the_cycles(
             return real(*given, **options)
 
         monkeypatch.setattr(car_racing, name, train)
-    recipe = replace(TINY, optimiser=optimiser, dream=replace(TINY.dream, price=8.0))
+    few = {"episodes": 1, "cycle_episodes": 1, "vision_steps": 1, "memory_steps": 1}
+    recipe = replace(TINY, optimiser=optimiser, dream=replace(TINY.dream, price=8.0), **few)
     train_car_racing(tmp_path / "run", seed=2, recipe=recipe, n_jobs=1, progress=False)
     assert asked == [0.0, 4.0, 8.0]
     asked.clear()
@@ -249,7 +250,7 @@ def test_rewards_that_m_cannot_say_are_refused(tmp_path: Path, cycle: int) -> No
 def drive(flip: float) -> list[Episode]:
     env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
     policy = SmoothRandomPolicy(env.action_space)
-    episodes = [run_episode(env, policy, seed, max_steps=40) for seed in range(2)]
+    episodes = [run_episode(env, policy, seed, max_steps=33) for seed in range(2)]
     env.close()
     return [replace(episode, rewards=flip * episode.rewards) for episode in episodes]
 
@@ -274,7 +275,7 @@ def test_parts_can_be_left_out(tmp_path: Path) -> None:
     env = gym.make("wmlib/CarRacing-v3", action_repeat=3)
     first_one = random.episodes[0]
     policy = SmoothRandomPolicy(env.action_space, TINY.exploration)
-    expected = run_episode(env, policy, first_one.seed, max_steps=40, patience=40)
+    expected = run_episode(env, policy, first_one.seed, max_steps=33, patience=33)
     env.close()
     assert np.array_equal(first_one.actions, expected.actions)
 

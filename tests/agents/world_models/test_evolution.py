@@ -15,6 +15,7 @@ from wmlib.agents.world_models.evolution import CMAES, minimise
 from wmlib.agents.world_models.strategy import Box, CMAESConfig, Strategy
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "evolution.py"
+RESULTS = PATH.parent / "results" / "evolution.json"
 SPEC = importlib.util.spec_from_file_location("benchmark_of_evolution", PATH)
 benchmark = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = benchmark
@@ -75,15 +76,42 @@ def test_tell_makes_of_the_same_candidates_what_pycma_does(n, population, sigma,
     assert any(stalls) or sigma == 1.0
 
 
+def recorded(name, n):
+    """pycma's runs of seeds 1, 2, 3, ... on that function, from the committed results."""
+    cells = json.loads(RESULTS.read_text(encoding="utf-8"))["grid"]
+    (cell,) = (cell for cell in cells if (cell["function"], cell["n"]) == (name, n))
+    return cell["pycma"]
+
+
 @pytest.mark.parametrize("name", ["sphere", "ellipsoid", "discus"])
 @pytest.mark.parametrize(("n", "seeds", "tolerance"), [(2, 61, 0.18), (10, 15, 0.13)])
 def test_it_needs_as_many_evaluations_as_pycma(name, n, seeds, tolerance):
     """To 1e-8. The evaluations of a run scatter by about 20 % at n = 2 and 7 % at n = 10, a ratio
-    of two medians by 4.5 % and 3.2 %: the tolerances are four of those."""
+    of two medians by 4.5 % and 3.2 %: the tolerances are four of those. pycma's runs of the same
+    seeds are read from the committed results: `test_the_whole_grid_against_pycma` makes all anew,
+    and the test below some."""
+    problem = benchmark.PROBLEMS[name]
+    runs = []
+    for seed in range(1, seeds + 1):
+        f, start = benchmark.instance(problem, n, seed)
+        runs.append(benchmark.run_wmlib(f, start, problem.sigma, None, seed))
+    evaluations, success = zip(*runs, strict=True)
+    assert all(success)
+    theirs = recorded(name, n)
+    assert all(theirs["success"][:seeds])
+    ratio = np.median(evaluations) / np.median(theirs["evaluations"][:seeds])
+    assert ratio == pytest.approx(1, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["sphere", "ellipsoid", "discus"])
+def test_pycma_still_needs_what_is_recorded(name):
+    """In a few runs; another processor may round otherwise, and take a generation more or less."""
     with benchmark.tqdm(disable=True) as bar:
-        result = benchmark.compare(name, n, seeds, bar)
-    assert result["wmlib"]["successes"] == seeds
-    assert result["ratio of medians"] == pytest.approx(1, abs=tolerance)
+        result = benchmark.compare(name, 2, 5, bar)
+    assert result["pycma"]["evaluations"] == pytest.approx(
+        recorded(name, 2)["evaluations"][:5], rel=0.25
+    )
+    assert result["wmlib"]["successes"] == 5 and result["ratio of medians"] > 0
 
 
 def test_it_does_not_give_up_while_it_learns_the_covariance():
