@@ -96,7 +96,8 @@ def test_a_look_sees_a_remote_script_and_an_error(looks: Any, tmp_path: Path) ->
     path = tmp_path / "page.html"
     path.write_text(
         "<script>const a = 1</script><script>const a = 2</script>"
-        "<script src='https://example.org/x.js'></script>"
+        "<script src='https://example.org/x.js'></script>",
+        encoding="utf-8",
     )
     it = looks(path)
     assert it.remote == ["https://example.org/x.js"]
