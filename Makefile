@@ -53,7 +53,7 @@ test-slow: $(READY)  ## the library's slow tests
 
 check-site: $(READY)  ## check the built book (links, every page in a browser without a network), and the demos in JupyterLab
 	@test -f $(HTML)/book/index.html || { echo 'make: there is no built book yet; run: make book' >&2; exit 1; }
-	$(BIN)/python -m pytest -m site $(SIDE_BY_SIDE) --dist=loadfile tests/site
+	$(BIN)/python -m pytest -m site $(SIDE_BY_SIDE) --dist=loadgroup --no-loadscope-reorder tests/site
 
 shake: $(READY)  ## run every chapter many times under changed arithmetic (hours), and keep the rows
 	$(BIN)/python benchmarks/shake.py --save

@@ -1,16 +1,11 @@
 """Every page of the built book, opened from the disk in a browser without a network."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.site
-Scheme = Literal["light", "dark"]
 WIDTHS = (320, 768, 1280)  # CSS pixels: a small phone, a tablet, a laptop
 
 # The contrast of each visible piece of text in the article with what lies behind it (WCAG 2.2).
@@ -58,94 +53,52 @@ LOW_CONTRAST = """
 """
 
 
-@dataclass
-class Watch:
-    """What a page asked for from elsewhere, and what it complained of."""
-
-    remote: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def opened(
-    browser: Browser, path: Path, width: int = 1280, scheme: Scheme = "light"
-) -> Iterator[tuple[Page, Watch]]:
-    """Open the file at `path`; let it load from the disk and from nowhere else."""
-    watch = Watch()
-
-    def from_disk_only(route: Route) -> None:
-        if route.request.url.startswith(("file:", "data:", "blob:")):
-            route.continue_()
-        else:
-            watch.remote.append(route.request.url)
-            route.abort()
-
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
-    )
-    try:
-        context.route("**/*", from_disk_only)
-        page = context.new_page()
-        page.on("pageerror", lambda error: watch.errors.append(str(error)))
-        page.on(
-            "console",
-            lambda message: watch.errors.append(message.text) if message.type == "error" else None,
-        )
-        page.goto(path.as_uri(), wait_until="load")
-        page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
-        yield page, watch
-    finally:
-        context.close()
+def test_page_needs_no_network_and_raises_no_error(looks: Any, site: Path, page_name: str) -> None:
+    it = looks(site / page_name)
+    it.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")  # lazy loading, if any
+    it.page.wait_for_timeout(500)
+    it.page.wait_for_load_state("networkidle")
+    assert it.remote == []
+    assert it.errors == []
 
 
-def test_page_needs_no_network_and_raises_no_error(
-    browser: Browser, site: Path, page_name: str
-) -> None:
-    with opened(browser, site / page_name) as (page, watch):
-        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")  # lazy loading, if any
-        page.wait_for_load_state("networkidle")
-        assert watch.remote == []
-        assert watch.errors == []
+def test_equations_are_drawn(look: Any, site: Path, page_name: str) -> None:
+    page = look(site / page_name).page
+    equations = page.locator(".math").count()
+    assert page.locator("mjx-container svg").count() >= equations
+    assert page.locator("mjx-container mjx-assistive-mml").count() >= equations
+    assert page.locator("[data-mml-node='merror'], mjx-merror").all_inner_texts() == []
 
 
-def test_equations_are_drawn(browser: Browser, site: Path, page_name: str) -> None:
-    with opened(browser, site / page_name) as (page, _):
-        equations = page.locator(".math").count()
-        assert page.locator("mjx-container svg").count() >= equations
-        assert page.locator("mjx-container mjx-assistive-mml").count() >= equations
-        assert page.locator("[data-mml-node='merror'], mjx-merror").all_inner_texts() == []
-
-
-def test_some_page_has_equations(browser: Browser, site: Path) -> None:
-    with opened(browser, site / "book" / "notation.html") as (page, _):
-        assert page.locator("mjx-container svg").count() > 10
+def test_some_page_has_equations(look: Any, site: Path) -> None:
+    assert look(site / "book" / "notation.html").page.locator("mjx-container svg").count() > 10
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_page_is_no_wider_than_the_screen(
-    browser: Browser, site: Path, page_name: str, width: int
+    look: Any, site: Path, page_name: str, width: int
 ) -> None:
-    with opened(browser, site / page_name, width=width) as (page, _):
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("document.body.scrollWidth") <= width
+    page = look(site / page_name, width).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_background(
-    browser: Browser, site: Path, page_name: str, scheme: Scheme
+    look: Any, site: Path, page_name: str, scheme: str
 ) -> None:
-    with opened(browser, site / page_name, scheme=scheme) as (page, _):
-        assert page.locator("html").get_attribute("data-theme") == scheme
-        assert page.evaluate(LOW_CONTRAST) == []
+    page = look(site / page_name, scheme=scheme).page
+    assert page.locator("html").get_attribute("data-theme") == scheme
+    assert page.evaluate(LOW_CONTRAST) == []
 
 
-def test_the_watch_sees_a_remote_script_and_an_error(browser: Browser, tmp_path: Path) -> None:
+def test_a_look_sees_a_remote_script_and_an_error(looks: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text(
         "<script>const a = 1</script><script>const a = 2</script>"
         "<script src='https://example.org/x.js'></script>",
         encoding="utf-8",
     )
-    with opened(browser, path) as (_, watch):
-        assert watch.remote == ["https://example.org/x.js"]
-        assert any("already been declared" in error for error in watch.errors)
+    it = looks(path)
+    assert it.remote == ["https://example.org/x.js"]
+    assert any("already been declared" in error for error in it.errors)

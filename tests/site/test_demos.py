@@ -1,4 +1,4 @@
-"""Demos on the pages of the built book, and every page before axe-core."""
+"""Demos on the pages of the built book."""
 
 import json
 import re
@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.site
-AXE = Path(__file__).parents[2] / "book" / "_vendor" / "tests" / "axe.min.js"
 FRAMES = 20  # a second, at least
 BYTES = 2_000_000  # that the weights of a page may take, as they lie in it
 WIDTHS = (320, 768, 1280)  # CSS pixels
@@ -139,10 +138,10 @@ def test_every_control_by_mouse_and_by_tab(
         assert not demo.evaluate("(demo) => demo.contains(document.activeElement)")
 
 
-def test_a_label_belongs_to_its_own_demo(opened: Any, site: Path, page_name: str) -> None:
+def test_a_label_belongs_to_its_own_demo(look: Any, site: Path, page_name: str) -> None:
     if not has_demos(site, page_name):
         return
-    page = opened(page_name)
+    page = look(site / page_name).page
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
     ours = [one for one in ids if one.startswith("wm-")]
     assert ours and all(ids.count(one) == 1 for one in ours)
@@ -182,24 +181,6 @@ def test_page_keys_scroll_while_a_demo_has_the_focus(
                 assert page.evaluate(moved), f"{key} did not scroll"
 
 
-@pytest.mark.parametrize("width", WIDTHS[::2])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_barrier(opened: Any, page_name: str, scheme: str, width: int) -> None:
-    page = opened(page_name, width)
-    page.evaluate(UNFOLD)
-    page.evaluate("(scheme) => { document.documentElement.dataset.theme = scheme; }", scheme)
-    page.wait_for_timeout(500)  # colours fade into one another
-    page.add_script_tag(path=AXE)
-    # (preload would ask for the style sheets once more, which a page on the disk may not.)
-    found = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
-    serious = [
-        (violation["id"], [node["html"][:120] for node in violation["nodes"][:3]])
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
-
-
 def test_a_demo_rests_and_then_runs(opened: Any, site: Path, page_name: str) -> None:
     if not has_demos(site, page_name):
         return
@@ -225,6 +206,6 @@ def test_a_demo_rests_and_then_runs(opened: Any, site: Path, page_name: str) -> 
         if demo.get_attribute("aria-label") == "Dream quality explorer":  # plays slowly, on purpose
             assert rate() > 0
         else:
-            assert max(rate() for _ in range(6)) >= FRAMES  # something may hold the machine up
+            assert any(rate() >= FRAMES for _ in range(6))  # something may hold the machine up
         page.keyboard.press("Escape")
         assert demo.get_attribute("data-running") == "false"

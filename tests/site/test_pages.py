@@ -1,14 +1,14 @@
-"""What a page weighs, how much of it is code, how it prints, and what it is without JavaScript."""
+"""A page's weight, share of code, print and barriers, and what it is without JavaScript."""
 
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.site
+AXE = Path(__file__).parents[2] / "book" / "_vendor" / "tests" / "axe.min.js"
 LOAD = 6_000_000  # bytes of a page and of all that it asks for
 SHARE = 0.25  # of a chapter's height at 1280 px that open code may take
 
@@ -45,44 +45,49 @@ UNPRINTABLE = """
   return wrong;
 }
 """
+UNFOLD = "document.querySelectorAll('.wm-demo details').forEach((each) => { each.open = true; })"
+# (preload would ask for the style sheets once more, which a page on the disk may not.)
+SERIOUS = """
+async (scheme) => {
+  document.documentElement.dataset.theme = scheme;
+  await new Promise((go) => setTimeout(go, 500));  // colours fade into one another
+  const { violations } = await axe.run(
+    document, { resultTypes: ["violations"], preload: false, selectors: false });
+  return violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => [id, nodes.slice(0, 3).map(({ html }) => html.slice(0, 120))]);
+}
+"""
 
 
 def is_chapter(name: str) -> bool:
     return Path(name).name[:2].isdigit()
 
 
-def test_a_page_weighs_little(browser: Browser, site: Path, page_name: str) -> None:
-    page, files = browser.new_page(), set()
-    page.on("request", lambda request: files.add(unquote(urlsplit(request.url).path)))
-    page.goto((site / page_name).as_uri(), wait_until="load")
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_load_state("networkidle")
-    page.close()
-    sizes = {path: Path(path).stat().st_size for path in files if Path(path).is_file()}
+def test_a_page_weighs_little(look: Any, site: Path, page_name: str) -> None:
+    it = look(site / page_name)
+    it.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    it.page.wait_for_load_state("networkidle")
+    sizes = {path: path.stat().st_size for path in it.files if path.is_file()}
     assert len(sizes) > 5
     assert sum(sizes.values()) <= LOAD, sorted(sizes.items(), key=lambda item: -item[1])[:8]
 
 
-def test_open_code_is_a_quarter_at_most(browser: Browser, site: Path, page_name: str) -> None:
+def test_open_code_is_a_quarter_at_most(look: Any, site: Path, page_name: str) -> None:
     if not is_chapter(page_name):
         return
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto((site / page_name).as_uri(), wait_until="load")
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; }")
+    page = look(site / page_name).page
     share, wide = page.evaluate(OPEN_CODE), page.evaluate(TOO_WIDE)
-    page.close()
     assert wide == []
     assert 0 < share <= SHARE
 
 
-def test_paper_is_white_whatever_the_screen(browser: Browser, site: Path, page_name: str) -> None:
-    page = browser.new_page(color_scheme="dark")
-    page.goto((site / page_name).as_uri(), wait_until="load")
+def test_paper_is_white_whatever_the_screen(look: Any, site: Path, page_name: str) -> None:
+    page = look(site / page_name, scheme="dark").page
     assert page.locator("html").get_attribute("data-theme") == "dark"
     page.emulate_media(media="print")
     wrong = page.evaluate(UNPRINTABLE)
-    page.close()
+    page.emulate_media(media="null")  # the screen again
     assert wrong == []
 
 
@@ -124,3 +129,16 @@ def test_words_of_the_glossary_open(browser: Browser, site: Path) -> None:
     page.locator(".tippy-box").wait_for(timeout=5000)
     assert len(page.locator(".tippy-box").inner_text()) > 30
     page.close()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_no_serious_barrier(look: Any, site: Path, page_name: str, width: int) -> None:
+    """What axe-core finds, in both schemes, with each demo's lists unfolded."""
+    it = look(site / page_name, width)
+    it.changed = True
+    it.page.evaluate(UNFOLD)
+    it.page.add_script_tag(path=AXE)
+    assert {scheme: it.page.evaluate(SERIOUS, scheme) for scheme in ("light", "dark")} == {
+        "light": [],
+        "dark": [],
+    }
