@@ -20,7 +20,7 @@ from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.collecting import collect
-from wmlib.demos.assets import script
+from wmlib.demos.page.assets import script
 from wmlib.episodes import Episode
 from wmlib.exploration import SmoothRandomPolicy
 
@@ -90,7 +90,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
     def run(body: str, **given: Any) -> Any:
         text = json.dumps({name: plain(value) for name, value in given.items()})
-        source = script("engine.js") + BODY % body
+        source = script("page/engine.js") + BODY % body
         if page:
             return json.loads(page.evaluate(IN_PAGE, [source, text]))
         (folder / "input.json").write_text(text, encoding="utf-8")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wmlib.demos.blocks import MAGIC, dequantise, pack, quantise, unpack
+from wmlib.demos.page.blocks import MAGIC, dequantise, pack, quantise, unpack
 from wmlib.storage import DamagedFileError
 
 

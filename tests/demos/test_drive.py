@@ -16,8 +16,8 @@ from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.demos import DriveTheDream
-from wmlib.demos.blocks import unpack
-from wmlib.demos.weights import as_packed
+from wmlib.demos.page.blocks import unpack
+from wmlib.demos.page.weights import as_packed
 from wmlib.training import seeded
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`

@@ -14,8 +14,8 @@ from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
 from wmlib.agents.world_models.mixture import sample
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE, VisionConfig
-from wmlib.demos.blocks import pack, unpack
-from wmlib.demos.weights import WeightsConfig, as_packed, pack_models
+from wmlib.demos.page.blocks import pack, unpack
+from wmlib.demos.page.weights import WeightsConfig, as_packed, pack_models
 from wmlib.training import seeded
 
 PARITY = 1e-4

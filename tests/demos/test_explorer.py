@@ -20,9 +20,9 @@ from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.collecting import collect
 from wmlib.demos import DreamQualityExplorer
-from wmlib.demos.blocks import unpack
-from wmlib.demos.quality import follow
-from wmlib.demos.weights import as_packed
+from wmlib.demos.explorer.quality import follow
+from wmlib.demos.page.blocks import unpack
+from wmlib.demos.page.weights import as_packed
 from wmlib.episodes import Episode
 from wmlib.training import seeded
 

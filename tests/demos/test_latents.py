@@ -12,7 +12,7 @@ import traitlets
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.starts import Starts
 from wmlib.demos import LatentSliders
-from wmlib.demos.weights import as_packed
+from wmlib.demos.page.weights import as_packed
 
 Opened = Callable[..., AbstractContextManager[Any]]  # the fixture `shown`
 

@@ -19,7 +19,7 @@ from wmlib.agents.dyna.life import live
 from wmlib.agents.dyna.tables import DynaConfig, TabularModel
 from wmlib.agents.dyna.tabular import DynaQ
 from wmlib.demos import Playground
-from wmlib.demos.assets import script
+from wmlib.demos.page.assets import script
 from wmlib.envs.layouts import DYNA, GAP_BOTH, GAP_LEFT, Layout
 from wmlib.envs.maze import Maze
 
@@ -110,7 +110,7 @@ def test_nothing_is_known_before_a_page_runs() -> None:
 def javascript(node: str, tmp_path_factory: pytest.TempPathFactory) -> Script:
     """`javascript(body, **input)`: what a body returns, beside all that touches no page."""
     path = tmp_path_factory.mktemp("playground") / "input.json"
-    modules = script("dyna.js", "grid.js", "life.js")
+    modules = script("playground/dyna.js", "playground/grid.js", "playground/life.js")
 
     def run(body: str, **given: Any) -> Any:
         path.write_text(json.dumps(given), encoding="utf-8")

@@ -11,9 +11,9 @@ import torch
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.memory import State
 from wmlib.agents.world_models.starts import Starts
-from wmlib.demos.assets import script
-from wmlib.demos.quality import better_until, follow, squared_errors
-from wmlib.demos.weights import as_packed, pack_models
+from wmlib.demos.explorer.quality import better_until, follow, squared_errors
+from wmlib.demos.page.assets import script
+from wmlib.demos.page.weights import as_packed, pack_models
 from wmlib.episodes import Episode
 
 PARITY = 1e-4
@@ -22,7 +22,7 @@ Script = Callable[..., Any]  # the fixture `run`
 
 def javascript(body: str) -> str:
     """A body for `run` with the exports of quality.js as `q`."""
-    module = base64.b64encode(script("engine.js", "quality.js").encode()).decode()
+    module = base64.b64encode(script("page/engine.js", "explorer/quality.js").encode()).decode()
     return f'const q = await import("data:text/javascript;base64,{module}");\n{body}'
 
 

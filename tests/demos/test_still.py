@@ -10,7 +10,7 @@ from PIL import Image
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.starts import Starts
 from wmlib.demos import DreamQualityExplorer, DriveTheDream, LatentSliders, Playground
-from wmlib.demos.still import pictures, still
+from wmlib.demos.page.still import pictures, still
 from wmlib.episodes import Episode
 
 

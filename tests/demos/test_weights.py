@@ -13,8 +13,8 @@ from wmlib.agents.world_models.controller import ControllerConfig, LinearControl
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE, VisionConfig
-from wmlib.demos.blocks import unpack
-from wmlib.demos.weights import (
+from wmlib.demos.page.blocks import unpack
+from wmlib.demos.page.weights import (
     MOST_STARTS,
     WeightsConfig,
     as_packed,

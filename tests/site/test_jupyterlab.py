@@ -273,8 +273,8 @@ def test_a_model_trained_in_the_notebook_is_driven(lab: Lab) -> None:
     )
     lab.run(
         "import torch\n"
-        "from wmlib.demos.quality import follow\n"
-        "from wmlib.demos.weights import rounded\n"
+        "from wmlib.demos.explorer.quality import follow\n"
+        "from wmlib.demos.page.weights import rounded\n"
         "begin = warm_up(m, codes, 30).take(slice(0, 1))\n"
         "its_v, its_m = rounded(v, m)\n"
         "draws = [np.random.RandomState(3)]\n"

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import \{[^}]*\} from "\.\.?/[a-z/]+\.js";\n', re.MULTILINE)
 
 
 def script(*names: str) -> str:
-    """JavaScript files of this folder, in that order, as one ES module."""
+    """JavaScript files of `wmlib/demos`, in that order, as one ES module."""
     return "\n".join(IMPORT.sub("", _read(name)) for name in names)
 
 
 def style(*names: str) -> str:
-    """CSS files of this folder, in that order."""
+    """CSS files of `wmlib/demos`, in that order."""
     return "\n".join(_read(name) for name in names)
 
 

@@ -1,8 +1,8 @@
 // The learning curve of the playground: steps of each episode, on a logarithmic scale.
 
-import { shape } from "./page.js";
+import { shape } from "../page/page.js";
 import { number, some } from "./life.js";
-import { make } from "./page.js";
+import { make } from "../page/page.js";
 
 const HEIGHT = 190; // CSS pixels
 const MARGIN = { left: 44, right: 10, top: 10, bottom: 34 };

@@ -1,7 +1,7 @@
 """Weights for the page: V's decoder, M and C, small enough to travel inside it.
 
-The matrices of V and M are rounded to 8 or 16 bits (`wmlib.demos.blocks`); biases, starts and C,
-all of them small, stay float32. `quantisation_cost` measures what the rounding costs.
+The matrices of V and M are rounded to 8 or 16 bits (`wmlib.demos.page.blocks`); biases, starts and
+C, all of them small, stay float32. `quantisation_cost` measures what the rounding costs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.mixture import log_likelihood
 from wmlib.agents.world_models.starts import Starts, check_starts, warm_up
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.blocks import BLOCK, INTEGERS, pack, unpack
+from wmlib.demos.page.blocks import BLOCK, INTEGERS, pack, unpack
 from wmlib.episodes import Episode
 
 MOST_STARTS = 64

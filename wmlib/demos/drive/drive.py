@@ -18,9 +18,9 @@ from wmlib.agents.world_models.controller import LinearController
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.assets import script, style
-from wmlib.demos.still import pictures, still
-from wmlib.demos.weights import WeightsConfig, check_models, pack_models
+from wmlib.demos.page.assets import script, style
+from wmlib.demos.page.still import pictures, still
+from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models
 
 CONTROLS = 3  # steering, gas, brake
 COLDEST, HOTTEST = 0.1, 2.0  # temperatures at the ends of the slider
@@ -49,8 +49,8 @@ class DriveTheDream(anywidget.AnyWidget):
             infinite, or a number is out of range.
     """
 
-    _esm = script("engine.js", "page.js", "drive.js")
-    _css = style("page.css", "drive.css")
+    _esm = script("page/engine.js", "page/page.js", "drive/drive.js")
+    _css = style("page/page.css", "drive/drive.css")
 
     weights = traitlets.Bytes().tag(sync=True)
     still = traitlets.Unicode().tag(sync=True)

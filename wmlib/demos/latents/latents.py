@@ -12,9 +12,9 @@ import numpy as np
 import traitlets
 
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.assets import script, style
-from wmlib.demos.still import pictures, still
-from wmlib.demos.weights import WeightsConfig, pack_models
+from wmlib.demos.page.assets import script, style
+from wmlib.demos.page.still import pictures, still
+from wmlib.demos.page.weights import WeightsConfig, pack_models
 
 MOST_CODES = 64
 
@@ -36,8 +36,8 @@ class LatentSliders(anywidget.AnyWidget):
             infinite.
     """
 
-    _esm = script("engine.js", "page.js", "latents.js")
-    _css = style("page.css")
+    _esm = script("page/engine.js", "page/page.js", "latents/latents.js")
+    _css = style("page/page.css")
 
     weights = traitlets.Bytes().tag(sync=True)
     still = traitlets.Unicode().tag(sync=True)

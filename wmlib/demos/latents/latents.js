@@ -1,7 +1,7 @@
 // The numbers of a code, one slider each, and the picture that V paints of them.
 
-import { Decoder, unpack } from "./engine.js";
-import { button, latentPanel, make, mount, screen } from "./page.js";
+import { Decoder, unpack } from "../page/engine.js";
+import { button, latentPanel, make, mount, screen } from "../page/page.js";
 
 function build(root, model) {
   const { header, arrays } = unpack(model.get("weights"));

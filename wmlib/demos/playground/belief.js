@@ -2,7 +2,7 @@
 
 import { ACTIONS, MOVES } from "./dyna.js";
 import { gridPicture, letter, marker, middle, way } from "./grid.js";
-import { make, newId, shape } from "./page.js";
+import { make, newId, shape } from "../page/page.js";
 
 const HALF = 20; // units of half a cell
 const TURNS = [0, 180, 270, 90]; // degrees from up, of each action

@@ -1,7 +1,7 @@
 // How long a dream knows more than a guess: its frames held against the real ones. Nothing here
 // touches the page; quality.py does the same in Python, and a test holds the two together.
 
-import { Dream } from "./engine.js";
+import { Dream } from "../page/engine.js";
 
 // Mean squared error of a picture with values in [0, 1] against a frame of as many bytes.
 export function squaredError(picture, frame) {

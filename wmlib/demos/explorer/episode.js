@@ -1,7 +1,7 @@
 // What the dream quality explorer carries to a page: models, a real episode, baselines, frames.
 
-import { Decoder, Memory, startsOf, unpack } from "./engine.js";
-import { make } from "./page.js";
+import { Decoder, Memory, startsOf, unpack } from "../page/engine.js";
+import { make } from "../page/page.js";
 
 // An array (count, size) as its rows.
 function rowsOf(arrays, name) {

@@ -1,6 +1,6 @@
 // What both grids of the playground are drawn with: cells, letters, marks that move between cells.
 
-import { shape } from "./page.js";
+import { shape } from "../page/page.js";
 
 const SIDE = 40; // units of a cell in a picture
 

@@ -1,6 +1,6 @@
 // Curves over the decisions ahead, drawn as SVG in the size that the page leaves them.
 
-import { fact, make, shape } from "./page.js";
+import { fact, make, shape } from "../page/page.js";
 
 const HEIGHT = 220; // CSS pixels
 const MARGIN = { left: 46, right: 12, top: 22, bottom: 38 };

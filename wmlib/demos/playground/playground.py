@@ -18,8 +18,8 @@ import traitlets
 from numpy.typing import NDArray
 
 from wmlib.agents.dyna.tables import DynaConfig
-from wmlib.demos.assets import script, style
-from wmlib.demos.still import still
+from wmlib.demos.page.assets import script, style
+from wmlib.demos.page.still import still
 from wmlib.envs.layouts import ACTIONS, DYNA, Layout
 
 MOST_ROWS, MOST_COLUMNS = 12, 16
@@ -50,10 +50,11 @@ class Playground(anywidget.AnyWidget):
     """
 
     _esm = script(
-        "page.js", "dyna.js", "grid.js", "world.js", "belief.js", "curve.js", "life.js",
-        "playground.js",
+        "page/page.js", "playground/dyna.js", "playground/grid.js", "playground/world.js",
+        "playground/belief.js", "playground/curve.js", "playground/life.js",
+        "playground/playground.js",
     )  # fmt: skip
-    _css = style("page.css", "playground.css")
+    _css = style("page/page.css", "playground/playground.css")
 
     still = traitlets.Unicode().tag(sync=True)
     maze = traitlets.Unicode().tag(sync=True)

@@ -1,7 +1,7 @@
 // The real world of the playground, which the reader redraws by mouse, touch or keyboard.
 
 import { gridPicture, letter, marker, placeOf, square, way } from "./grid.js";
-import { make } from "./page.js";
+import { make } from "../page/page.js";
 
 const ARROWS = { ArrowUp: 0, ArrowDown: 1, ArrowLeft: 2, ArrowRight: 3 }; // actions
 const NAMES = { S: "start", G: "goal", "#": "wall", ".": "free" };

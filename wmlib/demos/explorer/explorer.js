@@ -1,9 +1,9 @@
 // Dream quality explorer: a real episode beside the dreams of V and M under the same actions.
 
 import { plot } from "./chart.js";
-import { Random } from "./engine.js";
+import { Random } from "../page/engine.js";
 import { framesOf, partsOf } from "./episode.js";
-import { Clock, button, fail, inSlices, make, mount, prefersStillness, screen, slider } from "./page.js";
+import { Clock, button, fail, inSlices, make, mount, prefersStillness, screen, slider } from "../page/page.js";
 import {
   Forecast, betterStretch, compareAll, dreamOn, runningSum, spread, stretchInWords,
 } from "./quality.js";

@@ -4,7 +4,7 @@ import { asText, beliefGrid } from "./belief.js";
 import { learningCurve } from "./curve.js";
 import { ACTIONS, Maze } from "./dyna.js";
 import { Life, number, some } from "./life.js";
-import { button, Clock, fact, make, mount, prefersStillness, slider } from "./page.js";
+import { button, Clock, fact, make, mount, prefersStillness, slider } from "../page/page.js";
 import { Pencil, worldGrid } from "./world.js";
 
 const MOST_UPDATES = 50;

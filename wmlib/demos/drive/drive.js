@@ -1,9 +1,9 @@
 // Drive the dream: the reader, or C, at the wheel in the world that V and M imagine.
 
-import { Controller, Decoder, Dream, Memory, Random, startsOf, unpack } from "./engine.js";
+import { Controller, Decoder, Dream, Memory, Random, startsOf, unpack } from "../page/engine.js";
 import {
   Clock, button, fact, latentPanel, make, mount, prefersStillness, screen, slider, trace,
-} from "./page.js";
+} from "../page/page.js";
 
 // How far each control goes when its key or pedal is down (as in Gymnasium's own keyboard play), and
 // by how much it moves in a decision.

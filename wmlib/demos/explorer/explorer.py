@@ -29,11 +29,11 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, check_codes
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.vision import SIDE, VAE
-from wmlib.demos.assets import script, style
-from wmlib.demos.drive import COLDEST, HOTTEST, check_number, parts
-from wmlib.demos.quality import Baselines, Forecasts, better_until, follow, squared_errors
-from wmlib.demos.still import pictures, still
-from wmlib.demos.weights import WeightsConfig, check_models, pack_models, rounded
+from wmlib.demos.drive.drive import COLDEST, HOTTEST, check_number, parts
+from wmlib.demos.explorer.quality import Baselines, Forecasts, better_until, follow, squared_errors
+from wmlib.demos.page.assets import script, style
+from wmlib.demos.page.still import pictures, still
+from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.episodes import Episode
 
 MOST_DREAMS = 8
@@ -74,8 +74,15 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             parts do not fit together, a weight is NaN or infinite, or a number is out of range.
     """
 
-    _esm = script("engine.js", "page.js", "chart.js", "episode.js", "quality.js", "explorer.js")
-    _css = style("page.css", "explorer.css")
+    _esm = script(
+        "page/engine.js",
+        "page/page.js",
+        "explorer/chart.js",
+        "explorer/episode.js",
+        "explorer/quality.js",
+        "explorer/explorer.js",
+    )
+    _css = style("page/page.css", "explorer/explorer.css")
 
     still = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)

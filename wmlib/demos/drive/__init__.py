@@ -1,0 +1,1 @@
+"""Drive the dream: a reader at the wheel of a learned world."""

@@ -1,0 +1,1 @@
+"""How long a dream is worth more than a guess, beside a real drive."""

@@ -1,0 +1,1 @@
+"""Sliders for what V's numbers hold."""

@@ -1,0 +1,1 @@
+"""Dyna in a maze that a reader may change."""
