@@ -24,7 +24,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Error, Locator, Page, Route, expect
 
-pytestmark = [pytest.mark.site, pytest.mark.xdist_group("jupyterlab")]
+pytestmark = pytest.mark.site
 ROOT = Path(__file__).parents[2]
 JUPYTER = Path(sys.executable).with_name("jupyter")
 PATIENCE = 400  # seconds for anything to happen, on a busy machine
