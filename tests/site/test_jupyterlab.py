@@ -48,11 +48,13 @@ import gymnasium as gym
 import numpy as np
 
 from wmlib.agents.world_models import Agent, after_real_steps
-from wmlib.data import Replay, SmoothRandomPolicy, collect
+from wmlib.agents.world_models import (
+    Codes, MemoryConfig, VisionConfig, train_memory, train_vision, warm_up
+)
+from wmlib.collecting import collect
 from wmlib.demos import DreamQualityExplorer, DriveTheDream, LatentSliders, Playground
-from wmlib.dream import warm_up
-from wmlib.memory import Codes, MemoryConfig, train_memory
-from wmlib.vision import VisionConfig, train_vision
+from wmlib.exploration import SmoothRandomPolicy
+from wmlib.replay import Replay
 
 space = gym.spaces.Box(np.float32([-1, 0, 0]), np.ones(3, np.float32))
 episodes = collect(

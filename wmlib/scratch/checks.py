@@ -44,7 +44,7 @@ def vectors(
 
 
 def _float(value: object) -> float:
-    """A real number as a float; NaN for anything else, or if it is too large."""
+    """A real number as a float; NaN for anything else, or if too large."""
     try:
         return float(value) if isinstance(value, numbers.Real) else math.nan
     except OverflowError:
@@ -52,7 +52,7 @@ def _float(value: object) -> float:
 
 
 def _got(value: object) -> str:
-    """`value` for a message; Python refuses to write out very large integers."""
+    """`value` for a message; Python refuses to write out vast integers."""
     try:
         return repr(value)
     except ValueError:

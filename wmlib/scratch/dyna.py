@@ -70,8 +70,8 @@ def dyna_train(
 
     What comes from `random_state` goes to `act` and `imagine` as it is:
     one state, or a batch of them, whose imagined transitions then make one
-    update. The parts may be the tables of `wmlib.agents.dyna.tabular` or the networks of
-    `wmlib.agents.dyna.neural`.
+    update. The parts may be the tables of `wmlib.agents.dyna.tables` or
+    the networks of `wmlib.agents.dyna.neural`.
 
     `env` is a Gymnasium environment, `seed` that of its first reset. `until`
     is asked after each episode, with the returns so far, whether to stop.

@@ -15,7 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import wmlib  # noqa: F401  (registers the environment)
-from wmlib.envs import car_view
+from wmlib.envs.car_racing import view as car_view
 from wmlib.envs.car_racing.fast import CAR_FIELDS, FastCarRacing
 from wmlib.envs.car_racing.speed import measure_speed
 

@@ -316,7 +316,7 @@ export class Dream {
     this.normals = new Float64Array(this.z.length);
   }
 
-  // One decision. The noise is drawn in the order of wmlib.dream.DreamEnv: Z uniforms for the
+  // One decision. The noise is drawn in the order of DreamEnv: Z uniforms for the
   // components, Z normals, and a uniform for the end.
   step(action, temperature) {
     this.memory.step(this.hidden, this.cell, this.z, action);
