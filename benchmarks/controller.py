@@ -39,7 +39,7 @@ from tqdm import tqdm
 import wmlib  # noqa: F401  registers CarRacing
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.evolution import CMAES
-from wmlib.agents.world_models.strategy import CMAESConfig
+from wmlib.agents.world_models.evolution_settings import CMAESConfig
 from wmlib.storage import write_atomically
 
 OUT = Path(__file__).parent / "results" / "controller.json"

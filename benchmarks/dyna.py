@@ -39,12 +39,12 @@ import torch
 
 import wmlib  # noqa: F401  registers the mazes
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE, TransitionBuffer
-from wmlib.agents.dyna.exact import greedy_path, value_iteration
-from wmlib.agents.dyna.life import episode_lengths, live
+from wmlib.agents.dyna.interaction import episode_lengths, live
 from wmlib.agents.dyna.model import NeuralModel, NeuralModelConfig
 from wmlib.agents.dyna.neural import NeuralPolicy, NeuralPolicyConfig
 from wmlib.agents.dyna.tables import DynaConfig
 from wmlib.agents.dyna.tabular import DynaQ, PrioritizedSweeping
+from wmlib.agents.dyna.value_iteration import greedy_path, value_iteration
 from wmlib.envs.layouts import DYNA, Layout
 from wmlib.envs.maze import Maze, blocking_maze, shortcut_maze
 from wmlib.scratch import dyna_train, replay_train

@@ -28,7 +28,7 @@ from scipy.stats import fisher_exact
 from tqdm import tqdm
 
 from wmlib.agents.world_models.evolution import CMAES
-from wmlib.agents.world_models.strategy import CMAESConfig
+from wmlib.agents.world_models.evolution_settings import CMAESConfig
 
 Batch = Callable[[np.ndarray], np.ndarray]
 TARGET = 1e-8

@@ -218,11 +218,11 @@ def run_dream(options: argparse.Namespace) -> Result:
 
 def run_bench(options: argparse.Namespace) -> Result:
     if options.what == "environment":
-        from wmlib.envs.car_racing.speed import measure_speed
+        from wmlib.envs.car_racing.measure_speed import measure_speed
 
         return measure_speed(seconds=options.seconds)
     if options.what == "dream":
-        from wmlib.agents.world_models.speed import measure_dream
+        from wmlib.agents.world_models.measure_speed import measure_dream
 
         return measure_dream(seconds=options.seconds)
     script = BENCHMARKS / f"{options.what}.py"

@@ -14,10 +14,10 @@ import pytest
 import traitlets
 from playwright.sync_api import Page
 
-from wmlib.agents.dyna.exact import greedy_path, value_iteration
-from wmlib.agents.dyna.life import live
+from wmlib.agents.dyna.interaction import live
 from wmlib.agents.dyna.tables import DynaConfig, TabularModel
 from wmlib.agents.dyna.tabular import DynaQ
+from wmlib.agents.dyna.value_iteration import greedy_path, value_iteration
 from wmlib.demos import Playground
 from wmlib.demos.page.assets import script
 from wmlib.envs.layouts import DYNA, GAP_BOTH, GAP_LEFT, Layout

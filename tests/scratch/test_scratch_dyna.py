@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wmlib.agents.dyna.exact import value_iteration
 from wmlib.agents.dyna.tables import DynaConfig, QTable, TabularModel, Visited
+from wmlib.agents.dyna.value_iteration import value_iteration
 from wmlib.envs.maze import Maze
 from wmlib.scratch import dyna_train, replay_train
 

@@ -110,7 +110,7 @@ class Maze(gym.Env[Any, Any]):
         self._goals = {self.state(goal) for goal in self.layout.goals}
 
     def transitions(self) -> tuple[np.ndarray, np.ndarray]:
-        """The whole truth, as `wmlib.agents.dyna.exact.value_iteration` takes it.
+        """The whole truth, as `wmlib.agents.dyna.value_iteration.value_iteration` takes it.
 
         Returns:
             next states (S, A) int64, -1 where the episode ends, and rewards (S, A) float64.

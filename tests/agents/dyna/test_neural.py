@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE, Batch, TransitionBuffer
-from wmlib.agents.dyna.exact import value_iteration
 from wmlib.agents.dyna.model import NeuralModel, NeuralModelConfig
 from wmlib.agents.dyna.neural import NeuralPolicy, NeuralPolicyConfig
+from wmlib.agents.dyna.value_iteration import value_iteration
 from wmlib.scratch import dyna_train, replay_train
 from wmlib.training import NotFiniteError
 

@@ -8,10 +8,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from wmlib.agents.dyna.exact import greedy_path, value_iteration
-from wmlib.agents.dyna.life import episode_lengths, live
+from wmlib.agents.dyna.interaction import episode_lengths, live
 from wmlib.agents.dyna.tables import DynaConfig, QTable, TabularModel, Visited, table_size
 from wmlib.agents.dyna.tabular import DynaQ, PrioritizedSweeping
+from wmlib.agents.dyna.value_iteration import greedy_path, value_iteration
 from wmlib.envs.layouts import DYNA, GAP_BOTH, Layout
 from wmlib.envs.maze import Maze, blocking_maze, shortcut_maze
 from wmlib.scratch import dyna_train

@@ -17,9 +17,9 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import LARGEST_PRICE, Dream, most_paid
 from wmlib.agents.world_models.dream_env import DreamEnv
+from wmlib.agents.world_models.measure_speed import measure_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
 from wmlib.agents.world_models.mixture import Prediction
-from wmlib.agents.world_models.speed import measure_dream
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction
 from wmlib.agents.world_models.vision import VAE, VisionConfig

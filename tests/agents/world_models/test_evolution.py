@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from wmlib.agents.world_models.evolution import CMAES, minimise
-from wmlib.agents.world_models.strategy import Box, CMAESConfig, Strategy
+from wmlib.agents.world_models.evolution_settings import Box, CMAESConfig, Strategy
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "evolution.py"
 RESULTS = PATH.parent / "results" / "evolution.json"

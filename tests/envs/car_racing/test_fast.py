@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 import wmlib  # noqa: F401  (registers the environment)
 from wmlib.envs.car_racing import view as car_view
 from wmlib.envs.car_racing.fast import CAR_FIELDS, FastCarRacing
-from wmlib.envs.car_racing.speed import measure_speed
+from wmlib.envs.car_racing.measure_speed import measure_speed
 
 OURS, OFFICIAL = "wmlib/CarRacing-v3", "CarRacing-v3"
 

@@ -12,15 +12,15 @@ from wmlib.agents.world_models.controller import (
 from wmlib.agents.world_models.dream import Dream, Imagined, Moment, most_paid, paid
 from wmlib.agents.world_models.dream_env import DreamEnv
 from wmlib.agents.world_models.evolution import CMAES, Best, Minimum, minimise
+from wmlib.agents.world_models.evolution_settings import Box, CMAESConfig, Strategy
 from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.agents.world_models.forecast import Forecasts, choose, fair_errors, forecast, spreads
 from wmlib.agents.world_models.gradients import BehaviourConfig, Learned, imagine, train_behaviour
+from wmlib.agents.world_models.measure_speed import measure_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, MemoryLoss, State, train_memory
 from wmlib.agents.world_models.mixture import Prediction, log_likelihood, sample
 from wmlib.agents.world_models.recipes import Recipe
-from wmlib.agents.world_models.speed import measure_dream
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
-from wmlib.agents.world_models.strategy import Box, CMAESConfig, Strategy
 from wmlib.agents.world_models.tiles import (
     grass,
     memory_for,

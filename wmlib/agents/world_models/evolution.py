@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wmlib.agents.world_models.strategy import Array, Box, CMAESConfig, Strategy
+from wmlib.agents.world_models.evolution_settings import Array, Box, CMAESConfig, Strategy
 
 _HISTORY = 20_000  # generations remembered for the test of stagnation; tutorial, B.3
 

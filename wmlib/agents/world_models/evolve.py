@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import Dream, check_dream, most_paid
 from wmlib.agents.world_models.evolution import CMAES
+from wmlib.agents.world_models.evolution_settings import CMAESConfig
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.starts import Starts
-from wmlib.agents.world_models.strategy import CMAESConfig
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.checks import (
     check_kind,
