@@ -28,10 +28,9 @@ from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.car_racing import train_car_racing
 from wmlib.agents.world_models.controller import ControllerConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
-from wmlib.agents.world_models.recipes import ENV_ID, Recipe
+from wmlib.agents.world_models.recipes import ENV_ID, OFFICIAL_ID, Recipe
 from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.checkpoint import load_checkpoint
-from wmlib.collecting import collect
 from wmlib.evaluation import Score, evaluate
 from wmlib.exploration import ExplorationConfig
 from wmlib.runs import Log, claim
@@ -101,13 +100,10 @@ def run(variant: str, recipe: Recipe, seed: int, official: bool, jobs: int) -> d
 
 def score(agent: Agent, official: bool, jobs: int) -> Score:
     """Whole episodes on tracks that no run has driven."""
-    if official:
-        return evaluate(agent.policy(), episodes=TRACKS, seed=FIRST, n_jobs=jobs)
-    driven = collect(
-        agent.policy(), ENV_ID, episodes=TRACKS, seed=FIRST, env_kwargs={"action_repeat": 3},
-        n_jobs=jobs,
+    return evaluate(
+        agent.policy(), OFFICIAL_ID if official else ENV_ID, episodes=TRACKS, seed=FIRST,
+        env_kwargs={"action_repeat": 3}, n_jobs=jobs,
     )  # fmt: skip
-    return Score(ENV_ID, tuple(e.total_reward for e in driven), tuple(e.seed for e in driven))
 
 
 def share_stages(folder: Path, seed: int, recipe: Recipe) -> None:

@@ -20,6 +20,7 @@ from wmlib.agents.world_models.gradients import BehaviourConfig
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.recipes import RECIPES, Recipe
 from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.train import WorldModelsConfig
 from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main
@@ -58,8 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["collect"], ["train"], ["train", "car-racing"], ["train", "vision"], ["train", "memory"],
-     ["train", "controller"], ["evaluate"], ["dream"], ["bench"]],
+    [[], ["collect"], ["train"], ["train", "car-racing"], ["train", "world-models"],
+     ["train", "vision"], ["train", "memory"], ["train", "controller"],
+     ["evaluate"], ["dream"], ["bench"]],
 )  # fmt: skip
 def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -122,6 +124,8 @@ def test_collect_writes_what_it_says(
         ([*COLLECT, "--action-repeat", "0", "--out", "x"], "action_repeat must be"),
         (["train", "car-racing", "--seed", "-1", "--out", "x"], "seed must be at least 0, got -1"),
         (["train", "car-racing", "--recipe", "x", "--out", "x"], "recipe must be one of full,"),
+        (["train", "world-models", "--env", "None-v0", "--out", "x"], "unknown environment 'None-"),
+        (["train", "world-models", "--env", "CartPole-v1", "--out", "x"], "V sees pictures (H, W"),
         (["train", "vision", "--data", "none", "--out", "v.safetensors"], "no episodes"),
         (["train", "vision", "--data", "none", "--out", "v.pt"], ".safetensors, got v.pt"),
         ([*COLLECT, "--seed", str(2**63), "--out", "x"], "seed must be at most"),
@@ -313,6 +317,35 @@ def test_the_whole_recipe_runs(
     assert "holds another run" in capsys.readouterr().err
 
 
+def test_world_models_are_trained_and_scored_on_another_world(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tiny = WorldModelsConfig(
+        cycles=1, vision=VisionConfig(latent=2, channels=(2, 4), batch=4, frame=(16, 16, 1)),
+        vision_steps=2,
+        cycle_vision_steps=1, memory=MemoryConfig(hidden=4, mixtures=2, window=1, batch=4),
+        memory_steps=2, cycle_memory_steps=1,
+        dream=DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3),
+    )  # fmt: skip
+    monkeypatch.setattr("wmlib.agents.world_models.train.WorldModelsConfig", lambda: tiny)
+    out, world = str(tmp_path / "run"), "wmlib/WindyPixelCatch-v0"
+    train = ["train", "world-models", "--env", world, "--steps", "40", "--out", out, "--json"]
+    assert main(train) == 0
+    told = said(capsys)
+    assert (told["environment"], told["real_steps"]) == (world, 40)
+    assert main(["evaluate", out, "--episodes", "3", "--jobs", "1", "--json"]) == 0
+    score = said(capsys)
+    assert score["environment"] == world and score["seeds"] == [900_000, 900_001, 900_002]
+    assert set(score["returns"]) <= {-1.0, 1.0}
+    assert main(["dream", out, "--steps", "9", "--json"]) == 0
+    assert said(capsys)["decisions"] == 9
+    assert main(["evaluate", out, "--action-repeat", "2"]) == 2
+    assert f"this agent was trained on {world}" in capsys.readouterr().err
+    assert main(train) == 2
+    assert "go on with it by --resume" in capsys.readouterr().err
+    assert main([*train, "--resume"]) == 0
+
+
 @pytest.mark.slow
 def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
     run = [sys.executable, "-m", "wmlib"]
@@ -325,7 +358,7 @@ def test_the_tiny_recipe_runs_and_its_agent_is_scored(tmp_path: Path) -> None:
     score = [*run, "evaluate", out, "--episodes", "1", "--jobs", "1", "--json"]
     done = subprocess.run(score, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["environment"] == "CarRacing-v3"
+    assert json.loads(done.stdout)["environment"] == "wmlib/OfficialCarRacing-v3"
 
 
 # Where the result goes

@@ -9,6 +9,7 @@ from wmlib import evaluation
 from wmlib.agents.world_models.agent import WorldModelPolicy
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.recipes import OFFICIAL_ID
 from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.collecting import collect
 from wmlib.episodes import Episode
@@ -138,7 +139,7 @@ def test_a_score_and_its_interval() -> None:
     assert (alone.sd, alone.interval()) == (0.0, (3.0, 3.0))
 
 
-def test_evaluate_scores_whole_episodes_on_the_official_environment(
+def test_evaluate_scores_whole_episodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = {}
@@ -149,27 +150,30 @@ def test_evaluate_scores_whole_episodes_on_the_official_environment(
         return [Episode(*arrays, False, True, 7), Episode(*arrays, True, False, 8)]
 
     monkeypatch.setattr(evaluation, "collect", fake)
-    score = evaluate(WorldModelPolicy(*parts()), episodes=2, seed=7, action_repeat=2)
-    assert score == Score("CarRacing-v3", (3.0, 3.0), (7, 8))
+    policy, kwargs = WorldModelPolicy(*parts()), {"action_repeat": 2}
+    score = evaluate(policy, OFFICIAL_ID, episodes=2, seed=7, env_kwargs=kwargs)
+    assert score == Score(OFFICIAL_ID, (3.0, 3.0), (7, 8))
     assert asked["env_id"] == "wmlib/OfficialCarRacing-v3"
     assert asked["env_kwargs"] == {"action_repeat": 2}
     assert asked.get("max_steps") is None
     assert asked.get("patience") is None
     assert asked["time_limit"] is None
-    evaluate(WorldModelPolicy(*parts()), episodes=2, seed=7, time_limit=60.0)
+    evaluate(policy, OFFICIAL_ID, episodes=2, seed=7, time_limit=60.0)
     assert asked["time_limit"] == 60.0
-    with pytest.raises(ValueError, match="action_repeat must be at least 1, got 0"):
-        evaluate(WorldModelPolicy(*parts()), episodes=1, seed=0, action_repeat=0)
-    with pytest.raises(ValueError, match=r"action_repeat must be a whole number, got 2\.5"):
-        evaluate(WorldModelPolicy(*parts()), episodes=1, seed=0, action_repeat=2.5)
+    monkeypatch.undo()
     with pytest.raises(TypeError, match="policy must have reset"):
-        monkeypatch.undo()
-        evaluate(None, episodes=1, seed=0)
+        evaluate(None, OFFICIAL_ID, episodes=1, seed=0)
     with pytest.raises(ValueError, match="episodes must be at least 1, got 0"):
-        evaluate(WorldModelPolicy(*parts()), episodes=0, seed=0)
+        evaluate(policy, OFFICIAL_ID, episodes=0, seed=0)
+    with pytest.raises(ValueError, match="unknown environment 'wmlib/Nowhere-v0'"):
+        evaluate(policy, "wmlib/Nowhere-v0", episodes=1, seed=0)
 
 
 @pytest.mark.slow
 def test_random_driving_scores_below_zero() -> None:
-    score = evaluate(SmoothRandomPolicy(SPACE), episodes=1, seed=0, progress=False)
+    kwargs = {"action_repeat": 3}
+    score = evaluate(
+        SmoothRandomPolicy(SPACE), OFFICIAL_ID, episodes=1, seed=0, env_kwargs=kwargs,
+        progress=False,
+    )  # fmt: skip
     assert -110 < score.mean < 100

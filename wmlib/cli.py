@@ -27,6 +27,7 @@ from wmlib.commands import (
     run_evaluate,
     run_memory,
     run_vision,
+    run_world_models,
     scripts,
 )
 
@@ -93,7 +94,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         _tell(f"wmlib: {stop}" if str(stop) else "wmlib: interrupted")
         if options.command == "train":
-            whole = options.part == "car-racing"
+            whole = options.part in ("car-racing", "world-models")
             kept = "every finished stage" if whole else "the last state that was saved"
             again = "with --resume" if whole else "by the same command"
             _tell(f"wmlib: {kept} is kept; go on {again}")
@@ -155,6 +156,19 @@ def parser() -> argparse.ArgumentParser:
         "(default: full)",
     )
 
+    anywhere = _command(
+        parts, "world-models", "V, M and C on any environment of pictures", run_world_models
+    )
+    anywhere.add_argument("--env", required=True, help="a registered id, or MODULE:ID")
+    anywhere.add_argument("--steps", type=int, default=3000, help="real ones (default: 3000)")
+    anywhere.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    anywhere.add_argument(
+        "--out", type=Path, required=True, help="folder of the run: every cycle, log.csv, result"
+    )
+    anywhere.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, after a kill"
+    )
+
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(
         "--paper", action="store_true", help="the network and loss of the 2018 paper"
@@ -189,14 +203,14 @@ def parser() -> argparse.ArgumentParser:
     _training(controller, "C")
 
     score = _command(
-        commands, "evaluate", "score an agent on the official CarRacing-v3", run_evaluate
+        commands, "evaluate", "score an agent in the environment it was trained on", run_evaluate
     )
     score.add_argument("folder", type=Path, help="holds vision, memory and controller .safetensors")
-    score.add_argument("--episodes", type=int, default=32, help="tracks (default: 32)")
+    score.add_argument("--episodes", type=int, default=32, help="(default: 32)")
     score.add_argument(
-        "--seed", type=int, default=900_000, help="of the first track (default: 900000)"
+        "--seed", type=int, default=900_000, help="of the first episode (default: 900000)"
     )
-    score.add_argument("--action-repeat", type=int, default=3, help="as in training (default: 3)")
+    score.add_argument("--action-repeat", type=int, help="CarRacing's, as in training (default: 3)")
     score.add_argument("--record", action="store_true", help="write the score into C's manifest")
     _jobs(score)
 

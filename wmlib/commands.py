@@ -103,6 +103,24 @@ def run_car_racing(options: argparse.Namespace) -> Result:
     }
 
 
+def run_world_models(options: argparse.Namespace) -> Result:
+    from wmlib.agents.world_models.train import train_world_models
+    from wmlib.checkpoint import load_checkpoint
+
+    train_world_models(
+        options.env, steps=options.steps, seed=options.seed, folder=options.out,
+        resume=options.resume,
+    )  # fmt: skip
+    _, manifest = load_checkpoint(options.out / "controller.safetensors", "controller")
+    made = manifest["made"]
+    return {
+        "out": str(options.out),
+        "environment": made["environment"],
+        "real_steps": made["real_steps"],
+        "seconds": made["wall_seconds"],
+    }
+
+
 def run_vision(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.vision import VisionConfig, train_vision
     from wmlib.checkpoint import made_by, save_module
@@ -177,15 +195,21 @@ def run_controller(options: argparse.Namespace) -> Result:
 
 def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.agent import Agent
+    from wmlib.agents.world_models.recipes import ENV_ID, OFFICIAL_ID
     from wmlib.checkpoint import record_score
     from wmlib.evaluation import evaluate
 
     agent = Agent.load(options.folder)
+    env_id, env_kwargs = agent.environment, {}
+    if env_id == ENV_ID:
+        env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
+    elif options.action_repeat is not None:
+        raise ValueError(f"--action-repeat is for {ENV_ID}, this agent was trained on {env_id}")
     if options.record:
         _check_place(options.folder)
     score = evaluate(
-        agent.policy(), episodes=options.episodes, seed=options.seed,
-        action_repeat=options.action_repeat, n_jobs=options.jobs,
+        agent.policy(), env_id, episodes=options.episodes, seed=options.seed,
+        env_kwargs=env_kwargs, n_jobs=options.jobs,
     )  # fmt: skip
     if options.record:
         record_score(options.folder / "controller.safetensors", "controller", score.as_dict())
@@ -197,15 +221,19 @@ def run_dream(options: argparse.Namespace) -> Result:
 
     from wmlib.agents.world_models.agent import Agent, after_real_steps
     from wmlib.agents.world_models.dream import Dream
+    from wmlib.agents.world_models.recipes import ENV_ID
 
     if options.film is not None:
         _check_film(options.film)
     agent = Agent.load(options.folder)
     dream = Dream(agent.memory, options.temperature)
-    start = after_real_steps(agent, seed=options.seed)
+    steps = 30 if agent.environment == ENV_ID else 1
+    start = after_real_steps(agent, seed=options.seed, steps=steps)
     noise = torch.Generator().manual_seed(options.seed)
     imagined = dream.imagine(agent.controller, start, options.steps, noise)
-    result: Result = {"decisions": options.steps, "dream_return": float(imagined.rewards.sum())}
+    going = imagined.continues.cumprod(0)[:, 0, 0]  # (T,) after an imagined end nothing is earned
+    earned = imagined.rewards[:, 0, 0] * torch.cat([torch.ones(1), going[:-1]])
+    result: Result = {"decisions": options.steps, "dream_return": float(earned.sum())}
     check_finite(result)
     if options.film is not None:
         from wmlib.figures import save_gif

@@ -1,7 +1,8 @@
-"""V, M and C at the wheel of a real environment, and the score that counts."""
+"""A policy in a real environment, and the score that counts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,35 +66,33 @@ def interquartile_mean(numbers: np.ndarray) -> float:
 
 def evaluate(
     policy: Policy,
+    env_id: str,
     *,
     episodes: int,
     seed: int,
-    action_repeat: int = 3,
+    env_kwargs: Mapping[str, Any] | None = None,
     time_limit: float | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> Score:
-    """Score a policy on the official `gymnasium.make("CarRacing-v3")`, in whole episodes.
+    """Score a policy in whole episodes of an environment.
 
     Args:
-        policy: sees (64, 64, 3) frames, see `wmlib.envs.car_racing.official`.
-        episodes: tracks, >= 1.
-        seed: of the first track; the others follow.
-        action_repeat: official frames for each decision.
+        policy: what acts.
+        env_id: as for `wmlib.collecting.collect`.
+        episodes: how many, >= 1.
+        seed: of the first; the others follow.
+        env_kwargs: handed to `gymnasium.make`.
         time_limit: seconds after which an episode, and with it the verdict, is given up.
         n_jobs: as for `wmlib.collecting.collect`.
         progress: show a bar.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or the environment is unknown.
         CollectError: as `wmlib.collecting.collect`.
     """
-    check_whole("action_repeat", action_repeat, 1)
-    driven = collect(
-        policy, "wmlib/OfficialCarRacing-v3", episodes=episodes, seed=seed,
-        env_kwargs={"action_repeat": action_repeat}, time_limit=time_limit, n_jobs=n_jobs,
-        progress=progress,
+    played = collect(
+        policy, env_id, episodes=episodes, seed=seed, env_kwargs=env_kwargs,
+        time_limit=time_limit, n_jobs=n_jobs, progress=progress,
     )  # fmt: skip
-    return Score(
-        "CarRacing-v3", tuple(e.total_reward for e in driven), tuple(e.seed for e in driven)
-    )
+    return Score(env_id, tuple(e.total_reward for e in played), tuple(e.seed for e in played))

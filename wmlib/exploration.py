@@ -1,4 +1,4 @@
-"""Driving at random, smoothly: the policy that collects before anything is learned."""
+"""Acting at random: the policies that collect before anything is learned."""
 
 from __future__ import annotations
 
@@ -63,6 +63,30 @@ class SmoothRandomPolicy:
         self._noise = keep * self._noise + np.sqrt(1 - keep**2) * fresh
         unit = np.clip(self._bias + self._noise, -1.0, 1.0)
         return (self.middle + self.half * unit).astype(np.float32)
+
+
+class UniformRandomPolicy:
+    """Each action of a Discrete space equally likely, in every decision anew."""
+
+    def __init__(self, space: gym.spaces.Discrete) -> None:
+        self.space = space
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def act(self, observation: np.ndarray) -> int:
+        return int(self.space.start + self._rng.integers(self.space.n))
+
+
+def random_policy(space: gym.Space) -> SmoothRandomPolicy | UniformRandomPolicy:
+    """How to explore a space at random: smoothly a bounded Box, evenly a Discrete one.
+
+    Raises:
+        ValueError: the space is neither.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        return UniformRandomPolicy(space)
+    return SmoothRandomPolicy(space)
 
 
 def check_exploration(config: ExplorationConfig, actions: int) -> None:

@@ -19,7 +19,7 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.gradients import BehaviourConfig
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
-from wmlib.agents.world_models.recipes import Recipe
+from wmlib.agents.world_models.recipes import OFFICIAL_ID, Recipe
 from wmlib.agents.world_models.tiles import grass
 from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.checkpoint import load_checkpoint
@@ -363,5 +363,8 @@ def test_the_shipped_driver_scores_what_it_is_said_to() -> None:
     """On the first tracks of its verdict; another processor may round otherwise."""
     agent = Agent.load(ARTIFACT)
     _, manifest = load_checkpoint(ARTIFACT / "controller.safetensors", "controller")
-    score = evaluate(agent.policy(), episodes=3, seed=manifest["scored"]["seeds"][0])
+    score = evaluate(
+        agent.policy(), OFFICIAL_ID, episodes=3, seed=manifest["scored"]["seeds"][0],
+        env_kwargs={"action_repeat": 3},
+    )  # fmt: skip
     assert score.returns == pytest.approx(manifest["scored"]["returns"][:3], abs=1.0)

@@ -69,10 +69,29 @@ def test_a_c_for_other_spaces() -> None:
     config = ControllerConfig.for_space(mixed, 4, 5)
     assert config == ControllerConfig(4, 5, ("tanh", "sigmoid"))
     for space in (
-        gym.spaces.Discrete(3), gym.spaces.Box(-2, 2, (1,)), gym.spaces.Box(-1, 1, (2, 2))
+        gym.spaces.MultiBinary(3), gym.spaces.Box(-2, 2, (1,)), gym.spaces.Box(-1, 1, (2, 2))
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"\[-1, 1\] or \[0, 1\], got"):
             ControllerConfig.for_space(space, 4, 5)
+
+
+def test_a_c_that_chooses_takes_the_largest_logit(tmp_path: Path) -> None:
+    config = ControllerConfig.for_space(gym.spaces.Discrete(4), 2, 3)
+    assert (config.squash, config.choices, SMALL.choices) == (("argmax",) * 4, 4, None)
+    c, features = population(3, config), torch.randn(3, 50, 5)
+    chosen = c.act(features)
+    logits = torch.einsum("paf,psf->psa", c.weight, features) + c.bias[:, None]
+    assert torch.equal(chosen.argmax(-1), logits.argmax(-1))
+    assert torch.equal(chosen.sum(-1), torch.ones(3, 50)) and chosen.dtype == torch.float32
+    pushed = c.act(features, 1e6 * torch.eye(4)[2].expand(3, 50, 4))
+    assert (pushed.argmax(-1) == 2).all()
+    c.save(tmp_path / "c.safetensors", MADE)
+    loaded = LinearController.load(tmp_path / "c.safetensors")
+    assert loaded.config == config and torch.equal(loaded.act(features), chosen)
+    with pytest.raises(ValueError, match="argmax for all actions or none"):
+        ControllerConfig(squash=("argmax", "tanh"))
+    with pytest.raises(ValueError, match=r"must begin at 0, got Discrete\(3, start=1\)"):
+        ControllerConfig.for_space(gym.spaces.Discrete(3, start=1), 4, 5)
 
 
 def test_one_controller_is_a_population_of_one() -> None:

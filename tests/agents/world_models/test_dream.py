@@ -116,6 +116,47 @@ def test_dreams_equal_a_plain_loop_through_m(temperature: float, reward: str) ->
     assert torch.allclose(imagined.continues, 1 - ends, atol=1e-4)
 
 
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_dreams_of_a_c_that_chooses_equal_a_plain_loop_through_m(hidden: int) -> None:
+    shape = ControllerConfig.for_space(gym.spaces.Discrete(3), 3, hidden)
+    memory, c, starts = model(), population(5, shape), starting(4)
+    imagined = Dream(memory, 1.2).imagine(c, starts, 5, noise())
+    features, rewards, ends = plain_dream(memory, c, starts, 5, 1.2)
+    actions = c.act(imagined.features[0, ..., : shape.features])
+    assert len(actions.flatten(0, 1).unique(dim=0)) > 1
+    assert torch.allclose(imagined.features, features, atol=1e-4)
+    assert torch.allclose(imagined.rewards, rewards, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(imagined.continues, 1 - ends, atol=1e-4)
+    weight = torch.cat([torch.ones_like(ends[:1]), (1 - ends[:-1]).cumprod(0)])
+    returns = Dream(memory, 1.2).returns(c, starts, horizon=5, generator=noise(), rows=8)
+    assert torch.allclose(returns, (weight * rewards).sum(0), rtol=1e-3, atol=1e-4)
+
+
+def test_after_an_imagined_end_nothing_is_earned() -> None:
+    memory, c, starts = model(), population(2), starting(4)
+    with torch.no_grad():
+        memory.end.weight.zero_()
+        memory.end.bias.fill_(100.0)  # every step is the last
+    first = Dream(memory).imagine(c, starts, 5, noise()).rewards[0]
+    returns = Dream(memory).returns(c, starts, horizon=5, generator=noise())
+    assert torch.allclose(returns, first, atol=1e-5)
+
+
+def test_a_dream_of_choices_is_an_environment_too() -> None:
+    memory, space = model(), gym.spaces.Discrete(3)
+    env, numbers = (DreamEnv(memory, starting(4), s, horizon=6) for s in (space, SPACE))
+    for one in (env, numbers):
+        one.reset(seed=1)
+    for action in (0, np.int64(2), 1):
+        seen = env.step(action)[0], numbers.step(np.eye(3, dtype=np.float32)[action])[0]
+        assert np.array_equal(*seen)
+    for wrong in (3, -1, 1.0, "left"):
+        with pytest.raises(ValueError, match="whole numbers from 0 to 2, got"):
+            env.step(wrong)
+    with pytest.raises(ValueError, match=r"M knows 3 actions, the space is Discrete\(4\)"):
+        DreamEnv(memory, starting(4), gym.spaces.Discrete(4))
+
+
 def test_a_price_is_paid_for_the_cost() -> None:
     memory = model(replace(CONFIG, cost_weight=1.0))
     c, starts = population(2), starting(4)
@@ -412,7 +453,7 @@ def test_the_environment_refuses_what_does_not_fit() -> None:
         DreamEnv(model(), starting(2), SPACE, horizon=0)
     with pytest.raises(ValueError, match="at least one start"):
         DreamEnv(model(), starting(0), SPACE)
-    for space in (gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([2, 2, 2])):
+    for space in (gym.spaces.Discrete(4), gym.spaces.MultiDiscrete([2, 2, 2])):
         with pytest.raises(
             ValueError, match=f"M knows 3 actions, the space is {type(space).__name__}"
         ):

@@ -190,3 +190,8 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     wide = ControllerConfig(4, 5, ("tanh", "sigmoid"))
     with pytest.raises(ValueError, match="C reads z 4 and h 5"):
         learn(model(), controller=wide)
+
+
+def test_a_choice_has_no_gradient() -> None:
+    with pytest.raises(ValueError, match=r"a choice among 2 actions has no gradient: evolve C"):
+        train_behaviour(model(), moments(4), ControllerConfig(3, 5, ("argmax",) * 2), CONFIG)

@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from wmlib import training
 from wmlib.agents.world_models.vision import VAE, VisionConfig, check_frames, train_vision
+from wmlib.artifacts import artifact
 from wmlib.checkpoint import made_by, save_module
 from wmlib.episodes import Episode
 from wmlib.replay import Replay
@@ -153,8 +154,9 @@ def test_an_interrupted_run_does_not_go_on_with_other_data(
         train_vision(first, SMALL, **options)
     with pytest.raises(ValueError, match="state of another run, with another data"):
         train_vision(second, SMALL, **options)
-    assert train_vision(first, SMALL, **options)[1] == (
-        train_vision(first, SMALL, steps=2, progress=False)[1]
+    assert (
+        train_vision(first, SMALL, **options)[1]
+        == (train_vision(first, SMALL, steps=2, progress=False)[1])
     )
 
 
@@ -203,12 +205,47 @@ def test_wrong_frames_are_refused(small: VAE) -> None:
         train_vision(Replay(), SMALL, steps=1, progress=False)
 
 
+def test_the_shipped_v_is_the_papers_network_to_the_last_bit() -> None:
+    vision = VAE.load(artifact("world-models-car-racing") / "vision.safetensors")
+    weights, frames = vision.state_dict(), skies(3)
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
+    for i in range(4):
+        w, b = (weights[f"convolutions.{2 * i}.{name}"] for name in ("weight", "bias"))
+        x = torch.relu(torch.nn.functional.conv2d(x, w, b, stride=2))
+    mean = torch.nn.functional.linear(
+        x.flatten(1), weights["to_mean.weight"], weights["to_mean.bias"]
+    )
+    assert np.array_equal(vision.encode(frames)[0], mean.numpy())
+    assert vision.config.frame == (64, 64, 3)  # which its file does not say
+
+
+@pytest.mark.parametrize("frame", [(16, 16, 1), (8, 20, 4)])
+def test_frames_of_other_sizes(frame: tuple[int, int, int], tmp_path: Path) -> None:
+    config = VisionConfig(latent=4, channels=(4, 8), batch=16, frame=frame)
+    frames = np.random.default_rng(0).integers(256, size=(6, *frame), dtype=np.uint8)
+    vision, history = train_vision(replay_of(frames), config, steps=60, progress=False)
+    assert np.mean(history["squared_error"][-10:]) < np.mean(history["squared_error"][:5])
+    assert vision.encode(frames)[0].shape == (6, 4)
+    assert vision.decode(np.zeros((2, 4))).shape == (2, *frame)
+    assert vision.interpolate(frames[0], frames[1], 3).shape == (3, *frame)
+    save_module(tmp_path / "v.safetensors", vision, "vision", made_by(seed=0, steps=1, seconds=0))
+    assert VAE.load(tmp_path / "v.safetensors").config == config
+    with pytest.raises(ValueError, match=rf"shape \(\.\.\., {frame[0]}, {frame[1]}, {frame[2]}\)"):
+        vision.encode(skies(1))
+
+
+def test_a_size_that_cannot_be_halved_is_named() -> None:
+    with pytest.raises(ValueError, match="multiples of 8, got frame 16 x 12 and channels"):
+        VisionConfig(channels=(2, 2, 2), frame=(16, 12, 1))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"latent": 0}, {"channels": (1, 2, 3)}, {"channels": (1, 2, 3, 0)}, {"batch": 0},
      {"reconstruction_weight": 0.0}, {"reconstruction_weight": float("nan")}, {"kl_floor": -1.0},
      {"learning_rate": float("inf")}, {"latent": 2.5}, {"batch": "8"}, {"kl_floor": None},
-     {"channels": (1, 2, 3, 4.5)}, {"channels": 16}],
+     {"channels": (1, 2, 3, 4.5)}, {"channels": 16}, {"channels": ()}, {"frame": (64, 64)},
+     {"frame": (0, 16, 1)}, {"frame": (16, 16, 1), "channels": ()}],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 
+from wmlib.agents.world_models.actions import as_taken
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.controller import LinearController
 from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.recipes import ENV_ID
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.agents.world_models.vision import VAE
-from wmlib.checks import (
-    check_kind,
-    check_number,
-    check_whole,
-)
+from wmlib.checkpoint import load_checkpoint, save_module
+from wmlib.checks import check_kind, check_number, check_share, check_whole
 from wmlib.episodes import run_episode
 
 
@@ -31,10 +32,12 @@ class WorldModelPolicy:
         controller: one C.
         noise: smooth noise on each action, for collecting; each episode draws its standard
             deviation from [0, noise], so that it is driven now steadily, now badly. 0 for none.
+            Where an action is a choice: the most of its decisions, a share in [0, 1], that an
+            episode makes at random, each action equally likely; each episode draws its share.
 
     Raises:
         TypeError: a part is not V, M or C.
-        ValueError: the parts do not fit together, or `noise` is negative.
+        ValueError: the parts do not fit together, or `noise` is out of range.
     """
 
     def __init__(
@@ -58,6 +61,8 @@ class WorldModelPolicy:
         if len(controller.parameters) != 1:
             raise ValueError(f"one controller drives, got {len(controller.parameters)}")
         check_number("noise", noise, 0)
+        if controller.config.choices is not None:
+            check_share("noise", noise)
         self.vision, self.memory, self.controller, self.noise = vision, memory, controller, noise
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -67,21 +72,25 @@ class WorldModelPolicy:
         self._noise = np.zeros(self.memory.config.actions)
 
     @torch.no_grad()
-    def act(self, observation: np.ndarray) -> np.ndarray:
+    def act(self, observation: np.ndarray) -> np.ndarray | np.integer:
+        """What to do now: (A,) float32, or a whole number where an action is a choice."""
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the same rounding in every worker, however many there are
         try:
             z = self.vision.posterior(self.vision.images(observation[None]))[0]  # (1, Z)
             features = torch.cat([z, self._state.hidden], 1)[:, : self.controller.config.features]
             action = self.controller.act(features[None])[0]  # (1, A)
-            if self.noise:
+            if self.noise and self.controller.config.choices:
+                if self._rng.random() < self._level:
+                    action = torch.eye(action.shape[1])[self._rng.integers(action.shape[1])][None]
+            elif self.noise:
                 fresh = self._rng.standard_normal(len(self._noise))
                 self._noise = 0.9 * self._noise + np.sqrt(1 - 0.9**2) * fresh
                 action = action + torch.from_numpy(self._level * self._noise[None]).float()
                 low = [-1.0 if name == "tanh" else 0.0 for name in self.controller.config.squash]
                 action = action.clamp(torch.tensor(low), torch.ones(len(low)))
             self._state = self.memory.step(z, action, self._state)
-            return action[0].numpy()
+            return as_taken(action[0].numpy(), self.controller.config.choices)
         finally:
             torch.set_num_threads(threads)
 
@@ -93,6 +102,15 @@ class Agent:
     vision: VAE
     memory: MDNRNN
     controller: LinearController
+    environment: str = ENV_ID
+    """the id of what they were trained on"""
+
+    def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
+        """Save V, M and C in a folder, C last, each with its manifest."""
+        folder, made = Path(folder), {**made, "environment": self.environment}
+        save_module(folder / "vision.safetensors", self.vision, "vision", made)
+        save_module(folder / "memory.safetensors", self.memory, "memory", made)
+        self.controller.save(folder / "controller.safetensors", made)
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:
@@ -103,11 +121,11 @@ class Agent:
             DamagedFileError: one of them was cut short or altered.
         """
         folder = Path(folder)
-        return cls(
-            VAE.load(folder / "vision.safetensors"),
-            MDNRNN.load(folder / "memory.safetensors"),
-            LinearController.load(folder / "controller.safetensors"),
-        )
+        vision = VAE.load(folder / "vision.safetensors")
+        memory = MDNRNN.load(folder / "memory.safetensors")
+        controller = LinearController.load(folder / "controller.safetensors")
+        _, manifest = load_checkpoint(folder / "controller.safetensors", "controller")
+        return cls(vision, memory, controller, manifest["made"].get("environment", ENV_ID))
 
     def policy(self, noise: float = 0.0) -> WorldModelPolicy:
         """The agent at the wheel."""
@@ -115,11 +133,21 @@ class Agent:
 
 
 def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat: int = 3) -> Starts:
-    """One moment to dream from (S = 1): the last of `steps` real decisions that the agent drove."""
+    """One moment to dream from (S = 1): the last of `steps` real decisions that the agent took.
+
+    Args:
+        agent: what acts, in the environment that it was trained on.
+        seed: of the episode.
+        steps: decisions, >= 1; fewer where the episode ends.
+        action_repeat: CarRacing's frames for each of them.
+    """
     check_kind("agent", agent, Agent)
     check_whole("action_repeat", action_repeat, 1)
-    env = gym.make("wmlib/CarRacing-v3", action_repeat=action_repeat)
+    kwargs: dict[str, Any] = {"action_repeat": action_repeat} if agent.environment == ENV_ID else {}
+    env = gym.make(agent.environment, **kwargs)
     episode = run_episode(env, agent.policy(), seed, max_steps=steps)
     env.close()
-    starts = warm_up(agent.memory, Codes.of([episode], agent.vision.encode), warm=len(episode) - 1)
+    choices = agent.controller.config.choices
+    codes = Codes.of([episode], agent.vision.encode, choices=choices)
+    starts = warm_up(agent.memory, codes, warm=len(episode) - 1)
     return starts.take(slice(-1, None))

@@ -305,5 +305,5 @@ class _Run:
         manifests = [load_checkpoint(path, "controller")[1] for path in paths]
         steps = sum(manifest["made"]["steps"] for manifest in manifests)
         made = made_by(seed=self.seed, steps=steps, seconds=self.log.total("seconds"))
-        made["real_steps"] = self.real_steps
+        made |= {"real_steps": self.real_steps, "environment": ENV_ID}
         self.controller.save(self.folder / "controller.safetensors", made)

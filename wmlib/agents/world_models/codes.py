@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wmlib.agents.world_models.actions import as_numbers
 from wmlib.episodes import Episode
 from wmlib.replay import draw_windows
 from wmlib.storage import digest
@@ -20,7 +21,8 @@ class Codes:
     Attributes:
         mean: (N, Z) float32, posterior means.
         log_variance: (N, Z) float32.
-        actions: (N, A) float32; the row of an episode's last observation is not used.
+        actions: (N, A) float32, one-hot where an action is a choice; the row of an episode's last
+            observation is not used.
         rewards: (N,) float32, likewise; the reward that came after the action.
         ends: (N,) float32, 1 where the action ended the episode; NaN: not known.
         costs: (N,) float32 in [0, 1], of the observation after the action; NaN: not known.
@@ -68,17 +70,19 @@ class Codes:
         episodes: Iterable[Episode],
         encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
         cost: Callable[[np.ndarray], np.ndarray] | None = None,
+        choices: int | None = None,
     ) -> Codes:
         """Encode episodes with `encode` (V's), keeping what M needs.
 
         Args:
-            episodes: E of them, actions (T, A) float32.
+            episodes: E of them, actions (T, A) float32; or, with `choices`, (T,) whole numbers.
             encode: observations (T + 1, ...) to posterior means and log variances (T + 1, Z).
             cost: observations (T, ...) to their costs (T,) in [0, 1]; by default nobody knows them.
+            choices: A, of a `Discrete` space, whose actions M reads as one-hot vectors.
 
         Raises:
-            ValueError: there are no episodes, their actions are not (T, A) float32, or `cost` does
-                not give one number for each observation, or `encode` not two codes.
+            ValueError: there are no episodes, their actions are others, or `cost` does not give one
+                number for each observation, or `encode` not two codes.
             TypeError: one of the episodes is none.
         """
         columns: list[tuple[np.ndarray, ...]] = []
@@ -86,11 +90,7 @@ class Codes:
         for episode in episodes:
             if not isinstance(episode, Episode):
                 raise TypeError(f"episodes must hold episodes, got {episode!r}")
-            if episode.actions.ndim != 2 or episode.actions.dtype != np.float32:
-                raise ValueError(
-                    f"M reads actions (T, A) of float32, got {episode.actions.shape} of "
-                    f"{episode.actions.dtype}"
-                )
+            actions = as_numbers(np.asarray(episode.actions), choices)  # (T, A)
             ends = np.zeros(len(episode) + 1, np.float32)
             ends[-2] = episode.terminated
             seen = np.asarray(episode.observations)
@@ -106,7 +106,7 @@ class Codes:
             columns.append(
                 (
                     *_encoded(encode, seen),
-                    np.concatenate([episode.actions, np.zeros_like(episode.actions[:1])]),
+                    np.concatenate([actions, np.zeros_like(actions[:1])]),
                     np.concatenate([episode.rewards, np.zeros_like(episode.rewards[:1])]),
                     ends,
                     costs,

@@ -1,7 +1,8 @@
 """C, the controller: one linear layer from what V sees and M remembers to an action.
 
 `action = squash(W [z, h] + b)`: for CarRacing 3 x (32 + 256) + 3 = 867 numbers (Ha & Schmidhuber
-2018, section 2.3). So small that evolution can find it; everything hard is left to V and M.
+2018, section 2.3). So small that evolution can find it; everything hard is left to V and M. Where
+the environment wants a choice among A actions, each has a logit, and the largest wins.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from wmlib.agents.world_models.actions import choices_of
 from wmlib.checkpoint import check_arrays, configured, load_checkpoint, save_checkpoint
 from wmlib.typed import WrongTypeError, check_fields, check_type, typed
 
-SQUASHES = ("tanh", "sigmoid", "clipped_tanh")
+SQUASHES = ("tanh", "sigmoid", "clipped_tanh", "argmax")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class ControllerConfig:
     """H, numbers in M's hidden state (paper: 256; 0 for a C that sees z alone)"""
     squash: tuple[str, ...] = ("tanh", "sigmoid", "clipped_tanh")
     """how each action is brought into its range: steering to [-1, 1], gas to [0, 1], brake to
-    [0, 1] and off at 0 (paper's code)"""
+    [0, 1] and off at 0 (paper's code). For a choice among A, "argmax" A times (ours)"""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -42,6 +45,8 @@ class ControllerConfig:
             )
         if not self.squash or any(name not in SQUASHES for name in self.squash):
             raise ValueError(f"squash must name at least one of {SQUASHES}, got {self.squash}")
+        if "argmax" in self.squash and set(self.squash) != {"argmax"}:
+            raise ValueError(f"squash must be argmax for all actions or none, got {self.squash}")
 
     @property
     def features(self) -> int:
@@ -53,14 +58,21 @@ class ControllerConfig:
         """Numbers in C: a matrix (A, F) and a bias (A,)."""
         return len(self.squash) * (self.features + 1)
 
+    @property
+    def choices(self) -> int | None:
+        """A, if an action is a choice among A; None if it is A numbers."""
+        return len(self.squash) if "argmax" in self.squash else None
+
     @classmethod
     @typed
     def for_space(cls, space: gym.Space, latent: int, hidden: int) -> ControllerConfig:
-        """A C for any Box whose actions lie in [-1, 1] (tanh) or [0, 1] (sigmoid).
+        """A C for any Discrete space, and any Box of [-1, 1] (tanh) or [0, 1] (sigmoid).
 
         Raises:
-            ValueError: the space is another one; rescale it with gymnasium's RescaleAction.
+            ValueError: the space is another one; rescale a Box with gymnasium's RescaleAction.
         """
+        if choices := choices_of(space):
+            return cls(latent, hidden, ("argmax",) * choices)
         if (
             isinstance(space, gym.spaces.Box)
             and space.low.dtype.kind == "f"
@@ -71,7 +83,8 @@ class ControllerConfig:
             if all(pair in names for pair in ranges):
                 return cls(latent, hidden, tuple(names[pair] for pair in ranges))
         raise ValueError(
-            f"C drives Boxes of floats with one axis and ranges [-1, 1] or [0, 1], got {space}"
+            "C drives Discrete spaces, and Boxes of floats with one axis and ranges [-1, 1] or "
+            f"[0, 1], got {space}"
         )
 
 
@@ -118,7 +131,7 @@ class LinearController:
             noise: (P, S, A) added before the squashing; None for none.
 
         Returns:
-            (P, S, A), in the environment's units.
+            (P, S, A), in the environment's units; one-hot where an action is a choice.
 
         Raises:
             ValueError: the features or the noise have another shape.
@@ -170,7 +183,9 @@ def _check_noise(noise: Tensor, raw: Tensor) -> None:
 
 
 def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:
-    """Bring raw outputs (..., A) into the range of each action."""
+    """Bring raw outputs (..., A) into the range of each action; of a choice, take the largest."""
+    if names[0] == "argmax":
+        return F.one_hot(raw.argmax(-1), len(names)).to(raw.dtype)  # (..., A)
     columns = []
     for name, column in zip(names, raw.unbind(-1), strict=True):
         if name == "sigmoid":

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from wmlib.agents.world_models.actions import as_numbers, choices_of
 from wmlib.agents.world_models.memory import MDNRNN, State
 from wmlib.agents.world_models.mixture import check_temperature, sample
 from wmlib.agents.world_models.starts import Starts, check_starts
@@ -15,7 +16,7 @@ from wmlib.agents.world_models.vision import VAE
 from wmlib.typed import typed
 
 
-class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
+class DreamEnv(gym.Env[np.ndarray, Any]):
     """The dream as an environment: M is the world, a reset picks a real moment to start from.
 
     Observations are the features [z, h] (Z + H,), which is what C reads; `render` decodes z with V.
@@ -47,8 +48,9 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         if horizon < 1:
             raise ValueError(f"horizon must be at least 1, got {horizon}")
         check_starts(memory, starts)
-        box = isinstance(action_space, gym.spaces.Box)
-        if not box or action_space.shape != (memory.config.actions,):
+        self.choices = choices_of(action_space)
+        box = action_space.shape if isinstance(action_space, gym.spaces.Box) else None
+        if (memory.config.actions,) not in (box, (self.choices,)):
             raise ValueError(
                 f"M knows {memory.config.actions} actions, the space is {action_space}"
             )
@@ -85,10 +87,12 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(), {"start": row}
 
     @torch.no_grad()
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Let M say what happens; the end is drawn from M's termination head."""
         if not hasattr(self, "_z"):
             raise gym.error.ResetNeeded("call reset before step")
+        if self.choices is not None:
+            action = as_numbers(np.asarray(action), self.choices)  # (A,)
         try:
             given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
         except (TypeError, ValueError, RuntimeError):  # not numbers
@@ -106,7 +110,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(), reward, bool(ended), self._steps >= self.horizon, {}
 
     def render(self) -> np.ndarray | None:
-        """What V decodes from z: (64, 64, 3) uint8."""
+        """What V decodes from z: (H, W, C) uint8."""
         if self.render_mode is None or self.vision is None:
             return None
         return self.vision.decode(self._z[0].numpy())

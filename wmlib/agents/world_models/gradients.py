@@ -172,7 +172,8 @@ def train_behaviour(
         progress: show a bar.
 
     Raises:
-        ValueError: the seed is out of range, or the parts do not fit together.
+        ValueError: the seed is out of range, the parts do not fit together, or C chooses among
+            actions (a `Discrete` space).
         TypeError: a part is not what it should be.
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
@@ -187,6 +188,10 @@ def train_behaviour(
         raise ValueError(
             f"the value reads {cfg.value.features} features, M has "
             f"{memory.config.latent + memory.config.hidden}"
+        )
+    if shape.choices is not None:
+        raise ValueError(
+            f"a choice among {shape.choices} actions has no gradient: evolve C (train_in_dream)"
         )
     check_price(memory, cfg.price)
     parameters = torch.zeros(shape.parameters, requires_grad=True)

@@ -19,6 +19,7 @@ from wmlib.checks import (
 from wmlib.exploration import ExplorationConfig, check_exploration
 
 ENV_ID = "wmlib/CarRacing-v3"
+OFFICIAL_ID = "wmlib/OfficialCarRacing-v3"  # where verdicts are reached
 TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and for a cycle of it
 CYCLES = 89  # from 900,000 on lie the tracks of verdicts
 

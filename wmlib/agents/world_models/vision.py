@@ -3,11 +3,13 @@
 The encoder maps an image to a normal distribution over codes z; the decoder maps a code back to an
 image; the evidence lower bound (ELBO) trains both (Kingma & Welling 2014). The networks are those
 of Ha & Schmidhuber 2018, appendix A.1: `VisionConfig.paper()` is theirs to the last parameter, the
-default has half the channels in each layer.
+default has half the channels in each layer. They take pictures of 64 x 64; for pictures of other
+sizes every layer halves, or doubles, the sides.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from wmlib.replay import Replay
 from wmlib.training import History, fit, seeded
 from wmlib.typed import check_fields, check_type, typed
 
-SIDE = 64  # pixels; four convolutions of stride 2 take 64 to 2
+SIDE = 64  # pixels; the paper's four convolutions of stride 2 take 64 to 2
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class VisionConfig:
 
     latent: int = 32
     """numbers in the code z (Ha & Schmidhuber 2018, A.1: 32 for CarRacing)"""
-    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
-    """channels after each convolution (paper: 32, 64, 128, 256; ours: half, about 3 x faster)"""
+    channels: tuple[int, ...] = (16, 32, 64, 128)
+    """channels after each convolution (paper: 32, 64, 128, 256; ours: half, about 3 x faster). Four
+    for frames of 64 x 64; for others as many as the sides are to be halved"""
     reconstruction_weight: float = 5.0
     """nats for each unit of squared error summed over an image with values in [0, 1]; the paper's
     code has 1. Ours: 5, which lets z hold more nats (chapter 2 compares what they are worth)"""
@@ -43,14 +46,32 @@ class VisionConfig:
     """Adam's (paper's code: 1e-4; ours: 1e-3, for runs of minutes)"""
     batch: int = 100
     """images an update (paper's code: 100)"""
+    frame: tuple[int, int, int] = (SIDE, SIDE, 3)
+    """(H, W, C) of the frames (paper: 64 x 64 in colour)"""
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.latent < 1 or self.batch < 1 or min(self.channels) < 1 or len(self.channels) != 4:
-            raise ValueError(f"latent, batch and all four channels must be at least 1, got {self}")
+        if min(self.latent, self.batch, *self.channels, *self.frame) < 1:
+            raise ValueError(f"latent, batch, frame and channels must be at least 1, got {self}")
+        height, width, _ = self.frame
+        layers = len(self.channels)
+        if self.of_paper and layers != 4:
+            raise ValueError(f"channels must be four for frames of 64 x 64, got {self.channels}")
+        if not layers:
+            raise ValueError("channels must be at least one number, got ()")
+        if not self.of_paper and (height % 2**layers or width % 2**layers):
+            raise ValueError(
+                f"frames must have sides that {layers} convolutions can halve, multiples of "
+                f"{2**layers}, got frame {height} x {width} and channels {self.channels}"
+            )
         rates = (self.reconstruction_weight, self.learning_rate)
         if not (all(0 < rate < math.inf for rate in rates) and 0 <= self.kl_floor < math.inf):
             raise ValueError(f"weights and rates must be positive numbers, got {self}")
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether the frames have the paper's size, and V therefore its kernels."""
+        return self.frame[:2] == (SIDE, SIDE)
 
     @classmethod
     @typed
@@ -70,45 +91,33 @@ class VisionLoss(NamedTuple):
 
 
 class VAE(nn.Module):
-    """V: images (B, 3, 64, 64) to codes (B, Z) and back."""
+    """V: images (B, C, H, W) to codes (B, Z) and back."""
 
     @typed
     def __init__(self, config: VisionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VisionConfig()
-        c1, c2, c3, c4 = config.channels
-        self.convolutions = nn.Sequential(
-            nn.Conv2d(3, c1, 4, stride=2), nn.ReLU(),  # (B, c1, 31, 31)
-            nn.Conv2d(c1, c2, 4, stride=2), nn.ReLU(),  # (B, c2, 14, 14)
-            nn.Conv2d(c2, c3, 4, stride=2), nn.ReLU(),  # (B, c3, 6, 6)
-            nn.Conv2d(c3, c4, 4, stride=2), nn.ReLU(),  # (B, c4, 2, 2)
-            nn.Flatten(),  # (B, 4 c4)
-        )  # fmt: skip
-        self.to_mean = nn.Linear(4 * c4, config.latent)
-        self.to_log_variance = nn.Linear(4 * c4, config.latent)
-        self.from_code = nn.Linear(config.latent, 4 * c4)
-        self.deconvolutions = nn.Sequential(
-            nn.Unflatten(1, (4 * c4, 1, 1)),  # (B, 4 c4, 1, 1)
-            nn.ConvTranspose2d(4 * c4, c3, 5, stride=2), nn.ReLU(),  # (B, c3, 5, 5)
-            nn.ConvTranspose2d(c3, c2, 5, stride=2), nn.ReLU(),  # (B, c2, 13, 13)
-            nn.ConvTranspose2d(c2, c1, 6, stride=2), nn.ReLU(),  # (B, c1, 30, 30)
-            nn.ConvTranspose2d(c1, 3, 6, stride=2), nn.Sigmoid(),  # (B, 3, 64, 64)
-        )  # fmt: skip
+        features = features_of(config)
+        self.convolutions = paper_encoder(config) if config.of_paper else halving_encoder(config)
+        self.to_mean = nn.Linear(features, config.latent)
+        self.to_log_variance = nn.Linear(features, config.latent)
+        self.from_code = nn.Linear(config.latent, features)
+        self.deconvolutions = paper_decoder(config) if config.of_paper else halving_decoder(config)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x).
 
         Args:
-            x: (B, 3, 64, 64) float in [0, 1].
+            x: (B, C, H, W) float in [0, 1].
 
         Returns:
             mean (B, Z) and log-variance (B, Z).
         """
-        features = self.convolutions(x)  # (B, 4 c4)
+        features = self.convolutions(x)  # (B, F)
         return self.to_mean(features), self.to_log_variance(features)
 
     def reconstruct(self, z: Tensor) -> Tensor:
-        """Codes (B, Z) to images (B, 3, 64, 64) in [0, 1]."""
+        """Codes (B, Z) to images (B, C, H, W) in [0, 1]."""
         images: Tensor = self.deconvolutions(self.from_code(z))
         return images
 
@@ -116,7 +125,7 @@ class VAE(nn.Module):
         """The negative ELBO of a batch.
 
         Args:
-            x: (B, 3, 64, 64) float in [0, 1].
+            x: (B, C, H, W) float in [0, 1].
             noise: (B, Z) standard normal, for the reparameterisation z = mean + std * noise.
         """
         mean, log_variance = self.posterior(x)
@@ -132,7 +141,7 @@ class VAE(nn.Module):
         """Codes of uint8 frames, a batch at a time.
 
         Args:
-            frames: (..., 64, 64, 3) uint8.
+            frames: (..., H, W, C) uint8.
             batch: frames a pass, >= 1.
 
         Returns:
@@ -142,11 +151,11 @@ class VAE(nn.Module):
             ValueError: another shape.
             TypeError: another dtype, or a batch that is no whole number.
         """
-        lead = check_frames(frames)
+        lead = check_frames(frames, self.config.frame)
         check_type("batch", batch, int)
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
-        flat = frames.reshape(-1, SIDE, SIDE, 3)  # (N, H, W, C)
+        flat = frames.reshape(-1, *self.config.frame)  # (N, H, W, C)
         pairs = [
             self.posterior(self.images(flat[i : i + batch])) for i in range(0, len(flat), batch)
         ]
@@ -155,7 +164,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Codes (..., Z) to uint8 frames (..., 64, 64, 3).
+        """Codes (..., Z) to uint8 frames (..., H, W, C).
 
         Raises:
             ValueError: z has another last axis or is not finite.
@@ -172,31 +181,31 @@ class VAE(nn.Module):
         flat = torch.from_numpy(z.reshape(-1, self.config.latent)).to(self.device)  # (N, Z)
         images = self.reconstruct(flat).permute(0, 2, 3, 1)  # (N, H, W, C)
         frames = (images * 255).round().to(torch.uint8).cpu().numpy()
-        return frames.reshape(*z.shape[:-1], SIDE, SIDE, 3)
+        return frames.reshape(*z.shape[:-1], *self.config.frame)
 
     @typed
     def interpolate(self, first: np.ndarray, last: np.ndarray, steps: int) -> np.ndarray:
         """Frames along the straight line between the codes of two frames.
 
         Args:
-            first: (64, 64, 3) uint8.
-            last: (64, 64, 3) uint8.
+            first: (H, W, C) uint8.
+            last: (H, W, C) uint8.
             steps: frames in all, both ends included, >= 2.
 
         Returns:
-            (steps, 64, 64, 3) uint8.
+            (steps, H, W, C) uint8.
         """
         if steps < 2:
             raise ValueError(f"steps must be at least 2, got {steps}")
-        if check_frames(first) or check_frames(last):
+        if any(check_frames(one, self.config.frame) for one in (first, last)):
             raise ValueError(f"two single frames are needed, got {first.shape} and {last.shape}")
         start, end = self.encode(np.stack([first, last]))[0]  # (Z,), (Z,)
         mix = np.linspace(0, 1, steps, dtype=np.float32)[:, None]  # (steps, 1)
         return self.decode((1 - mix) * start + mix * end)
 
     def images(self, frames: np.ndarray) -> Tensor:
-        """uint8 frames (B, 64, 64, 3) to a float tensor (B, 3, 64, 64) in [0, 1] on V's device."""
-        check_frames(frames)
+        """uint8 frames (B, H, W, C) to a float tensor (B, C, H, W) in [0, 1] on V's device."""
+        check_frames(frames, self.config.frame)
         tensor = torch.from_numpy(np.array(frames)).to(self.device)  # a copy: maps are read-only
         return tensor.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
 
@@ -211,14 +220,67 @@ class VAE(nn.Module):
         return self.to_mean.weight.device
 
 
-def check_frames(frames: np.ndarray) -> tuple[int, ...]:
-    """The leading axes of frames (..., 64, 64, 3); one error if they are anything else."""
+def features_of(config: VisionConfig) -> int:
+    """F, numbers that the last convolution leaves of an image."""
+    height, width, _ = config.frame
+    left = 4 if config.of_paper else height * width // 4 ** len(config.channels)
+    return left * config.channels[-1]
+
+
+def paper_encoder(config: VisionConfig) -> nn.Sequential:
+    """Images (B, C, 64, 64) to features (B, F), as in the paper, A.1."""
+    (c1, c2, c3, c4), colours = config.channels, config.frame[2]
+    return nn.Sequential(
+        nn.Conv2d(colours, c1, 4, stride=2), nn.ReLU(),  # (B, c1, 31, 31)
+        nn.Conv2d(c1, c2, 4, stride=2), nn.ReLU(),  # (B, c2, 14, 14)
+        nn.Conv2d(c2, c3, 4, stride=2), nn.ReLU(),  # (B, c3, 6, 6)
+        nn.Conv2d(c3, c4, 4, stride=2), nn.ReLU(),  # (B, c4, 2, 2)
+        nn.Flatten(),  # (B, 4 c4)
+    )  # fmt: skip
+
+
+def paper_decoder(config: VisionConfig) -> nn.Sequential:
+    """Features (B, F) to images (B, C, 64, 64) in [0, 1], as in the paper, A.1."""
+    (c1, c2, c3, c4), colours = config.channels, config.frame[2]
+    return nn.Sequential(
+        nn.Unflatten(1, (4 * c4, 1, 1)),  # (B, 4 c4, 1, 1)
+        nn.ConvTranspose2d(4 * c4, c3, 5, stride=2), nn.ReLU(),  # (B, c3, 5, 5)
+        nn.ConvTranspose2d(c3, c2, 5, stride=2), nn.ReLU(),  # (B, c2, 13, 13)
+        nn.ConvTranspose2d(c2, c1, 6, stride=2), nn.ReLU(),  # (B, c1, 30, 30)
+        nn.ConvTranspose2d(c1, colours, 6, stride=2), nn.Sigmoid(),  # (B, C, 64, 64)
+    )  # fmt: skip
+
+
+def halving_encoder(config: VisionConfig) -> nn.Sequential:
+    """Images (B, C, H, W) to features (B, F): each convolution halves the sides (ours)."""
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise((config.frame[2], *config.channels)):
+        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def halving_decoder(config: VisionConfig) -> nn.Sequential:
+    """Features (B, F) to images (B, C, H, W) in [0, 1], the way back (ours)."""
+    height, width, colours = config.frame
+    times = 2 ** len(config.channels)
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise((*config.channels[::-1], colours)):
+        layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+    small = nn.Unflatten(1, (config.channels[-1], height // times, width // times))
+    return nn.Sequential(small, *layers[:-1], nn.Sigmoid())
+
+
+def check_frames(
+    frames: np.ndarray, frame: tuple[int, int, int] = (SIDE, SIDE, 3)
+) -> tuple[int, ...]:
+    """The leading axes of frames (..., H, W, C); one error if they are anything else."""
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
         raise TypeError(
             f"frames must be a uint8 array, got {getattr(frames, 'dtype', type(frames))}"
         )
-    if frames.ndim < 3 or frames.shape[-3:] != (SIDE, SIDE, 3) or frames.size == 0:
-        raise ValueError(f"frames must have shape (..., {SIDE}, {SIDE}, 3), got {frames.shape}")
+    if frames.ndim < 3 or frames.shape[-3:] != frame or frames.size == 0:
+        expected = ", ".join(map(str, frame))
+        raise ValueError(f"frames must have shape (..., {expected}), got {frames.shape}")
     return frames.shape[:-3]
 
 
@@ -242,7 +304,7 @@ def train_vision(
     """Train V from nothing on the frames of a replay.
 
     Args:
-        replay: its observations are (64, 64, 3) uint8.
+        replay: its observations are (H, W, C) uint8, of `config.frame`.
         config: of V.
         steps: updates.
         seed: of the first weights, the batches and the noise.

@@ -1,0 +1,166 @@
+"""World Models on any environment of pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.evolve import DreamTrainingConfig
+from wmlib.agents.world_models.memory import MemoryConfig
+from wmlib.agents.world_models.train import (
+    WorldModelsConfig,
+    budgets,
+    fitted,
+    play,
+    train_world_models,
+)  # fmt: skip
+from wmlib.agents.world_models.vision import VisionConfig
+from wmlib.checkpoint import load_checkpoint
+from wmlib.evaluation import evaluate
+from wmlib.exploration import random_policy
+from wmlib.replay import Replay
+
+CATCH = "wmlib/PixelCatch-v0"
+
+
+class Lamp(gym.Env):
+    """Two decisions: point to the half of the picture that is lit, +1, or to the other, -1."""
+
+    def __init__(self) -> None:
+        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 1), np.uint8)
+        self.action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.left = 2
+        return self._picture(), {}
+
+    def _picture(self) -> np.ndarray:
+        self.side = int(self.np_random.integers(2))
+        picture = np.zeros((8, 8, 1), np.uint8)
+        picture[:, 4 * self.side : 4 * self.side + 4] = 255
+        return picture
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.left -= 1
+        reward = 1.0 if action == self.side else -1.0
+        return self._picture(), reward, self.left == 0, False, {}
+
+
+gym.register("test/Lamp-v0", entry_point=Lamp)
+TINY = WorldModelsConfig(
+    cycles=2, vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)),
+    vision_steps=2,
+    cycle_vision_steps=1, memory=MemoryConfig(hidden=4, mixtures=2, window=1, batch=8),
+    memory_steps=2, cycle_memory_steps=1,
+    dream=DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3),
+)  # fmt: skip
+
+
+def test_the_best_choice_is_found_in_a_world_where_it_is_known() -> None:
+    config = replace(
+        TINY, vision=replace(TINY.vision, learning_rate=3e-3), vision_steps=200,
+        memory=replace(TINY.memory, hidden=32, batch=64, learning_rate=1e-2, reward_weight=10.0),
+        memory_steps=500,
+        cycles=1, cycle_vision_steps=20, cycle_memory_steps=100,
+        dream=DreamTrainingConfig(
+            generations=20, population=12, starts=32, horizon=2, temperature=1.0, discount=1.0
+        ),
+    )  # fmt: skip
+    agent = train_world_models("test/Lamp-v0", steps=300, seed=1, config=config, progress=False)
+    score = evaluate(agent.policy(), "test/Lamp-v0", episodes=20, seed=900_000, progress=False)
+    assert score.returns == (2.0,) * 20
+
+
+def test_a_run_uses_all_of_its_steps_and_is_kept(tmp_path: Path) -> None:
+    options = {"steps": 101, "seed": 3, "config": TINY, "progress": False}
+    agent = train_world_models(CATCH, folder=tmp_path / "run", **options)
+    cycles = [Replay.load(tmp_path / "run" / f"cycle-0{i}" / "episodes") for i in range(3)]
+    assert [cycle.steps for cycle in cycles] == [40, 30, 31]
+    seeds = [episode.seed for cycle in cycles for episode in cycle]
+    assert seeds == list(range(3_000_000, 3_000_000 + len(seeds)))
+    assert not cycles[0].episodes[-1].terminated  # cut where the steps were used up
+    loaded = Agent.load(tmp_path / "run")
+    assert loaded.environment == CATCH
+    assert loaded.vision.config.frame == (16, 16, 1)
+    assert torch.equal(loaded.controller.parameters, agent.controller.parameters)
+    _, manifest = load_checkpoint(tmp_path / "run" / "controller.safetensors", "controller")
+    assert manifest["made"]["environment"] == CATCH and manifest["made"]["real_steps"] == 101
+    nowhere = train_world_models(CATCH, **options)
+    assert torch.equal(nowhere.controller.parameters, agent.controller.parameters)
+    with pytest.raises(ValueError, match="go on with it by --resume"):
+        train_world_models(CATCH, folder=tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("kept", ["cycle-00", "cycle-01/episodes"])
+def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path, kept: str) -> None:
+    options = {"steps": 90, "seed": 3, "config": TINY, "progress": False}
+    whole = train_world_models(CATCH, folder=tmp_path / "run", **options)
+    for path in sorted((tmp_path / "run").rglob("*.*"), reverse=True):
+        inside = str(path.relative_to(tmp_path / "run"))
+        if path.is_file() and inside != "run.json" and not inside.startswith(("cycle-00", kept)):
+            path.unlink()
+    for cycle in ("cycle-01", "cycle-02"):
+        folder = tmp_path / "run" / cycle / "episodes"
+        if folder.exists() and not any(folder.iterdir()):
+            folder.rmdir()
+    again = train_world_models(CATCH, folder=tmp_path / "run", resume=True, **options)
+    assert torch.equal(again.controller.parameters, whole.controller.parameters)
+    for name, tensor in whole.memory.state_dict().items():
+        assert torch.equal(again.memory.state_dict()[name], tensor)
+
+
+def test_steps_are_shared_exactly() -> None:
+    assert budgets(WorldModelsConfig(), 3000) == [1200, 600, 600, 600]
+    for steps in (5, 17, 100, 1001):
+        shares = budgets(TINY, steps)
+        assert sum(shares) == steps and max(shares[1:]) - min(shares[1:]) <= 1
+    assert budgets(replace(TINY, cycles=0), 7) == [7]
+    with pytest.raises(ValueError, match="3 steps are too few"):
+        budgets(replace(TINY, cycles=5), 3)
+    env = gym.make(CATCH)
+    episodes = play(env, random_policy(env.action_space), 20, 5, progress=False)
+    assert [len(episode) for episode in episodes] == [9, 9, 2]
+
+
+def test_the_environment_says_what_v_and_m_see() -> None:
+    config = fitted(WorldModelsConfig(), gym.make("test/Lamp-v0"))
+    assert config.vision.frame == (8, 8, 1)
+    assert (config.memory.actions, config.memory.latent) == (2, config.vision.latent)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "message"),
+    [
+        ("wmlib/Nowhere-v0", {}, r"unknown environment 'wmlib/Nowhere-v0' .*wmlib/PixelCatch-v0"),
+        ("nowhere:Env-v0", {}, "unknown environment 'nowhere:Env-v0' .*MODULE:ID"),
+        ("CartPole-v1", {}, r"V sees pictures \(H, W, C\) of uint8, the environment gives Box"),
+        (CATCH, {"steps": 0}, "steps must be at least 1, got 0"),
+        (CATCH, {"steps": 2}, "2 steps are too few"),
+        (CATCH, {"seed": -1}, "seed must be at least 0"),
+        (CATCH, {"config": 3}, "config must be a WorldModelsConfig or None, got 3"),
+        (CATCH, {"config": replace(TINY, vision=VisionConfig(2, (2,) * 5, frame=(32, 32, 1)))},
+         "multiples of 32, got frame 16 x 16"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained_is_one_line(
+    tmp_path: Path, env_id: str, options: dict, message: str
+) -> None:
+    given = {"steps": 50, "seed": 0, "config": TINY, "folder": tmp_path / "run", **options}
+    with pytest.raises(ValueError, match=message) as error:
+        train_world_models(env_id, progress=False, **given)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_catching_is_learned_in_dreams() -> None:
+    """At 3,000 real steps; random play gets -0.6, the best 1."""
+    agent = train_world_models(CATCH, steps=3000, seed=1, progress=False)
+    score = evaluate(agent.policy(), CATCH, episodes=100, seed=900_000, progress=False)
+    assert score.mean > 0.5
