@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "command",
     [[], ["collect"], ["train"], ["train", "car-racing"], ["train", "vision"], ["train", "memory"],
-     ["train", "controller"], ["evaluate"], ["dream"], ["bench"]],
+     ["train", "controller"], ["evaluate"], ["dream"], ["arena"], ["bench"]],
 )  # fmt: skip
 def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
