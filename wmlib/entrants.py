@@ -15,12 +15,11 @@ def entrants(names: str) -> dict[str, Entrant]:
     Raises:
         ValueError: a name is unknown, or stands there twice, or needs what is not installed.
     """
-    found: dict[str, Entrant] = {}
-    for name in names.split(","):
-        if name in found:
+    listed = names.split(",")
+    for name in listed:
+        if listed.count(name) > 1:
             raise ValueError(f"an agent enters once, got {name!r} twice in {names!r}")
-        found[name] = _entrant(name)
-    return found
+    return {name: _entrant(name) for name in listed}
 
 
 def _entrant(name: str) -> Entrant:
