@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "command",
     [[], ["collect"], ["train"], ["train", "car-racing"], ["train", "world-models"],
      ["train", "vision"], ["train", "memory"], ["train", "controller"],
-     ["evaluate"], ["dream"], ["bench"]],
+     ["evaluate"], ["dream"], ["arena"], ["bench"]],
 )  # fmt: skip
 def test_help_explains_every_option(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:

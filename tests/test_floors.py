@@ -14,7 +14,8 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 # The floor of each wing. A file at the top of wmlib is a tool, and its floor is 1.
 WINGS = {"envs": 0, "scratch": 0, "agents": 2, "demos": 3}
 # What every wing may use: it checks types, and knows nothing of ours.
-TOP = {"typed": -1, "commands": 3, "cli": 4, "__main__": 5}
+# Rivals are no tool: they name worlds. Entrants know rivals and agents.
+TOP = {"typed": -1, "rivals": 2, "entrants": 3, "commands": 4, "cli": 5, "__main__": 6}
 MOST_LINES = 350
 
 

@@ -1,4 +1,4 @@
-"""The command line: collect, train, evaluate, dream, bench.
+"""The command line: collect, train, evaluate, dream, arena, bench.
 
 Exit codes: 0 when it is done, 1 when a run failed, 2 when the call or its input was wrong, 130 when
 it was interrupted. With `--json`, the only line on standard output is one JSON object; progress
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from wmlib.commands import (
     Result,
     check_finite,
+    run_arena,
     run_bench,
     run_car_racing,
     run_collect,
@@ -93,6 +94,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt as stop:
         _tell(f"wmlib: {stop}" if str(stop) else "wmlib: interrupted")
+        if options.command == "arena":
+            _tell("wmlib: every finished row is kept; go on by the same command")
         if options.command == "train":
             whole = options.part in ("car-racing", "world-models")
             kept = "every finished stage" if whole else "the last state that was saved"
@@ -220,6 +223,22 @@ def parser() -> argparse.ArgumentParser:
     dream.add_argument("--temperature", type=float, default=1.0, help="> 0 (default: 1)")
     dream.add_argument("--seed", type=int, default=0, help="of the real beginning and of the dream")
     dream.add_argument("--film", type=Path, help="write the dream as a .gif")
+
+    arena = _command(commands, "arena", "race agents on one world", run_arena)
+    arena.add_argument(
+        "--env",
+        required=True,
+        help="a registered id, such as wmlib/PixelCatch-v0 or MinAtar/Breakout-v1",
+    )
+    arena.add_argument("--steps", type=int, required=True, help="real steps of each, at least 4")
+    arena.add_argument("--seeds", type=int, default=5, help="how many: 0, 1, ... (default: 5)")
+    arena.add_argument(
+        "--agents",
+        required=True,
+        help="a list such as random,dqn,ppo; dqn@12000 makes 12,000 updates",
+    )
+    arena.add_argument("--out", type=Path, required=True, help="the table, .json; it grows")
+    _jobs(arena)
 
     bench = _command(commands, "bench", "measure this machine, or run a benchmark", run_bench)
     bench.add_argument(

@@ -87,7 +87,7 @@ def collect(
     check_limits(seed, max_steps, patience, time_limit)
     check_seed(seed, LARGEST_SEED - episodes)
     _check_parts(policy, env_kwargs, n_jobs)
-    spec = _specification(env_id)
+    spec = specification(env_id)
     tasks = [
         joblib.delayed(_collect_one)(
             policy, spec, dict(env_kwargs or {}), seed + i, max_steps, patience, time_limit,
@@ -161,7 +161,7 @@ def _collect_one(
     time_limit: float | None,
     parent: int,
 ) -> Episode | _Failure:
-    _end_with(parent, os.getpid())
+    end_with(parent, os.getpid())
     try:
         env = gym.make(spec, disable_env_checker=True, **env_kwargs)
         try:
@@ -173,7 +173,7 @@ def _collect_one(
 
 
 @functools.cache  # one thread in each worker
-def _end_with(parent: int, worker: int) -> None:
+def end_with(parent: int, worker: int) -> None:
     """Let a worker of the process `parent` end when that is gone, however it went."""
 
     def watch() -> None:
@@ -185,8 +185,13 @@ def _end_with(parent: int, worker: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _specification(env_id: str | EnvSpec) -> EnvSpec:
-    """What `gymnasium.make` needs to know, also where the environment is not registered."""
+def specification(env_id: str | EnvSpec) -> EnvSpec:
+    """What `gymnasium.make` needs to know, also where the environment is not registered.
+
+    Raises:
+        ValueError: there is no such environment; the message lists those that there are.
+        TypeError: it is neither a name nor a specification.
+    """
     if isinstance(env_id, EnvSpec):
         return env_id
     if not isinstance(env_id, str):
@@ -197,7 +202,12 @@ def _specification(env_id: str | EnvSpec) -> EnvSpec:
             importlib.import_module(module)
         return gym.spec(name)
     except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"unknown environment {env_id!r}: {error}") from error
+        space = f"{name.rpartition('/')[0]}/"
+        named = sorted(one for one in gym.registry if "/" in one)
+        known = [one for one in named if one.startswith(space)] or named
+        raise ValueError(
+            f"unknown environment {env_id!r}: {error} Known here: {', '.join(known)}"
+        ) from error
 
 
 def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:

@@ -244,6 +244,22 @@ def run_dream(options: argparse.Namespace) -> Result:
     return result
 
 
+def run_arena(options: argparse.Namespace) -> Result:
+    from wmlib.arena import race
+    from wmlib.entrants import entrants
+
+    _check_place(options.out.parent)
+    rows = race(
+        entrants(options.agents), options.env, steps=options.steps, seeds=options.seeds,
+        out=options.out, n_jobs=options.jobs,
+    )  # fmt: skip
+    returns: dict[str, list[float]] = {}
+    for row in rows:
+        returns.setdefault(row["agent"], []).extend(row["evaluations"][-1]["returns"])
+    means = {name: sum(values) / len(values) for name, values in returns.items()}
+    return {"out": str(options.out), "rows": len(rows), **means}
+
+
 def run_bench(options: argparse.Namespace) -> Result:
     if options.what == "environment":
         from wmlib.envs.car_racing.measure_speed import measure_speed

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,6 +90,25 @@ def write_together(files: Mapping[Path, bytes]) -> None:
         for file, name in written.values():
             with contextlib.suppress(OSError), file:
                 name.unlink()
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process holds `folder`, and hold it: to read a file, and write it anew.
+
+    The lock lies on the folder itself, since a file that is replaced takes its lock along. It
+    leaves no file behind, and dies with its process. On Windows there is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _beside(path: Path) -> tuple[IO[bytes], Path]:

@@ -38,3 +38,12 @@ gymnasium.register(
     vector_entry_point="wmlib.envs.catch_vector:PixelCatchVector",
     kwargs={"wind": 0.1},
 )
+for _game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"):
+    for _version in (0, 1):
+        _id = f"MinAtar/{_game.title().replace('_', '')}-v{_version}"
+        if _id not in gymnasium.registry:  # else the package has registered it
+            gymnasium.register(
+                id=_id,
+                entry_point="wmlib.envs.minatar:make",
+                kwargs={"game": _game, "use_minimal_action_set": _version == 1},
+            )
