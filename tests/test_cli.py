@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wmlib import cli
+from wmlib import cli, commands
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train_in_dream
@@ -176,7 +176,7 @@ def test_a_benchmark_of_the_checkout_gets_its_own_options(
 ) -> None:
     script = "import sys; print(sys.argv[1:]); sys.exit(len(sys.argv) - 3)"
     (tmp_path / "coffee.py").write_text(script, encoding="utf-8")
-    monkeypatch.setattr(cli, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(commands, "BENCHMARKS", tmp_path)
     assert main(["bench", "coffee", "--cups", "3"]) == 0
     out = capfd.readouterr().out
     assert "['--cups', '3']" in out and f"results: {tmp_path / 'results'}" in out
@@ -354,7 +354,10 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
     (tmp_path / "afile").touch()
     (tmp_path / "locked").mkdir(mode=0o500)
     monkeypatch.chdir(tmp_path)
-    for module, name in (("data", "collect"), ("vision", "train_vision"), ("dream", "Dream")):
+    for module, name in (
+        ("collecting", "collect"), ("agents.world_models.vision", "train_vision"),
+        ("agents.world_models.dream", "Dream"),
+    ):  # fmt: skip
         monkeypatch.setattr(f"wmlib.{module}.{name}", nothing_is_driven)
     data = ["--data", str(folder / "data")]
     for command in (

@@ -571,7 +571,7 @@ def test_no_worker_outlives_its_parent(how: int, tmp_path: Path) -> None:
     code = f"""
 import os, time
 from pathlib import Path
-from wmlib.data import collect
+from wmlib.collecting import collect
 
 class Slow:
     def reset(self, rng): Path({str(tmp_path)!r}, str(os.getpid())).touch()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,12 +104,27 @@ def run_car_racing(options: argparse.Namespace) -> Result:
     }
 
 
+def _alone(run: Callable[[argparse.Namespace], Result]) -> Callable[[argparse.Namespace], Result]:
+    """Let one process at a time make the checkpoint `--out`, and none where there is one."""
+
+    @functools.wraps(run)
+    def alone(options: argparse.Namespace) -> Result:
+        from wmlib.runs import sole_owner
+
+        _check_checkpoint(options.out)
+        with sole_owner(options.out.parent, f".{options.out.name}.lock"):
+            _check_checkpoint(options.out)  # the one who worked here may just have finished
+            return run(options)
+
+    return alone
+
+
+@_alone
 def run_vision(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.vision import VisionConfig, train_vision
     from wmlib.checkpoint import made_by, save_module
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     replay = Replay.load(options.data)
     config = VisionConfig.paper() if options.paper else VisionConfig()
     started = time.perf_counter()
@@ -121,6 +137,7 @@ def run_vision(options: argparse.Namespace) -> Result:
     return _trained(options, seconds, history, ("squared_error", "kl"))
 
 
+@_alone
 def run_memory(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.memory import train_memory
@@ -129,7 +146,6 @@ def run_memory(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import made_by, save_module
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     vision, replay = VAE.load(options.vision), Replay.load(options.data)
     codes = Codes.of(replay, vision.encode)
     config = memory_for(codes, options.action_repeat)
@@ -144,6 +160,7 @@ def run_memory(options: argparse.Namespace) -> Result:
     return {**told, "reward_head": config.reward}
 
 
+@_alone
 def run_controller(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.controller import ControllerConfig
@@ -155,7 +172,6 @@ def run_controller(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import made_by
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     named = ("generations", "horizon", "temperature")
     given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
     if options.value:

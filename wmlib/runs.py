@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from wmlib.storage import DamagedFileError, write_atomically
+from wmlib.storage import DamagedFileError, read_json, write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 Row = dict[str, float]
 
@@ -80,6 +90,71 @@ def _number(text: str) -> float:
     return int(text) if text.isdigit() else float(text)
 
 
+@contextlib.contextmanager
+def sole_owner(place: Path, lock: str = ".lock") -> Iterator[None]:
+    """Work in the folder `place` alone; it is made if it is not there.
+
+    The lock dies with its process, so a kill leaves nothing that has to be cleared away. It is
+    advisory, on a hidden file of the folder; on Windows there is none.
+
+    Args:
+        place: a folder.
+        lock: the file's name; another one for each thing in the folder that is worked on alone.
+
+    Raises:
+        BlockingIOError: another process (or another part of this one) works there; the message
+            says which, and since when.
+        OSError: the folder cannot be made or written.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    path = place / lock
+    handle = _locked(path)
+    try:
+        since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+        os.truncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} works there since {since}".encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: whoever waits sees that it is gone
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    """The open and locked file at `path`."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(handle, path):
+                return handle
+        except BlockingIOError:
+            if _is_at(handle, path):
+                raise BlockingIOError(f"{path.parent} is in use: {_told(handle)}") from None
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its owner has just finished and removed it
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the open file is still the one at `path`."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    return False
+
+
+def _told(handle: int) -> str:
+    """What the owner of a lock says of itself, which it may be about to write."""
+    for _ in range(20):
+        if words := os.pread(handle, 1000, 0).decode(errors="replace"):
+            return words
+        time.sleep(0.01)
+    return "another process works there"
+
+
 def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> None:
     """Make `folder` this run's own, or refuse it if it is another's.
 
@@ -91,10 +166,11 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
     Raises:
         ValueError: the folder holds a run with another seed or recipe, a run that is not to be
             resumed, or files of no run.
+        DamagedFileError: its run.json was cut short or altered.
     """
     path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
     if path.exists():
-        if path.read_bytes() != text.encode():
+        if read_json(path.read_bytes(), path) != json.loads(text):
             raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
         if not resume:
             raise ValueError(f"{folder} holds this run already; go on with it by --resume")

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from wmlib.evaluation import evaluate
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
 from wmlib.runs import Log, claim
-from wmlib.storage import DamagedFileError
 
 ARTIFACT = Path(__file__).parents[3] / "artifacts" / "world-models-car-racing"
 TINY = Recipe(
@@ -280,24 +278,6 @@ def test_parts_can_be_left_out(tmp_path: Path) -> None:
     assert np.array_equal(first_one.actions, expected.actions)
 
 
-def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
-    claim(tmp_path / "run", {"seed": 1})
-    claim(tmp_path / "run", {"seed": 1}, resume=True)
-    with pytest.raises(ValueError, match="run holds this run already"):
-        claim(tmp_path / "run", {"seed": 1})
-    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8")) == {"seed": 1}
-    with pytest.raises(ValueError, match="run holds another run"):
-        claim(tmp_path / "run", {"seed": 2})
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / ".run.json.x.tmp").write_text("left by a kill", encoding="utf-8")
-    claim(other, {"seed": 1})
-    (tmp_path / "third").mkdir()
-    (tmp_path / "third" / "thesis.txt").write_text("precious", encoding="utf-8")
-    with pytest.raises(ValueError, match="third is not empty and holds no run"):
-        claim(tmp_path / "third", {"seed": 1})
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
@@ -318,13 +298,6 @@ def test_parts_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="recipe must be of Recipe, got str"):
         train_car_racing(tmp_path / "run", seed=0, recipe="full")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("text", ["cycle,real_steps\n0,many\n", "a\n1\n", "cycle\n0,1,2\n", "\xff"])
-def test_a_log_that_is_none_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "log.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(DamagedFileError, match=r"log.csv: not the log of a run"):
-        Log(tmp_path / "log.csv")
 
 
 def test_no_two_cycles_share_a_track() -> None:

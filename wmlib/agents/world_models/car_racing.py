@@ -43,7 +43,7 @@ from wmlib.collecting import check_jobs, collect
 from wmlib.episodes import Policy
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
-from wmlib.runs import Log, Row, claim
+from wmlib.runs import Log, Row, claim, sole_owner
 from wmlib.training import History, fit, seeded
 
 
@@ -69,6 +69,8 @@ def train_car_racing(
     Raises:
         ValueError: the seed is out of range; the folder holds a run and `resume` is not given, or
             it holds another run.
+        DamagedFileError: a file of the run was cut short or altered.
+        BlockingIOError: another process works in the folder.
         OSError: a file cannot be written; what was finished is kept.
         NotFiniteError: a loss or a dreamed return is not finite.
     """
@@ -76,10 +78,11 @@ def train_car_racing(
     check_kind("recipe", recipe, Recipe)
     check_seed(seed, LARGEST_SEED // TRACKS - 1)
     check_jobs(n_jobs)
-    claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
-    if not (folder / "controller.safetensors").exists():
-        _Run(folder, seed, recipe, n_jobs, progress).train()
-    return Agent.load(folder)
+    with sole_owner(folder):
+        claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
+        if not (folder / "controller.safetensors").exists():
+            _Run(folder, seed, recipe, n_jobs, progress).train()
+        return Agent.load(folder)
 
 
 class _Run:
