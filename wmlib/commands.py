@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import os
@@ -12,12 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wmlib.episodes import Episode
-    from wmlib.replay import Replay
-
+from typing import Any
 
 Result = dict[str, Any]
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
@@ -38,7 +34,7 @@ def check_finite(result: Any, name: str = "the result") -> None:
 def run_collect(options: argparse.Namespace) -> Result:
     import gymnasium as gym
 
-    from wmlib.collecting import CollectError, CollectInterrupt, collect
+    from wmlib.collecting import collect
     from wmlib.exploration import SmoothRandomPolicy
 
     kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
@@ -49,39 +45,17 @@ def run_collect(options: argparse.Namespace) -> Result:
         raise ValueError(f"cannot make {options.environment!r}: {error}") from error
     policy = SmoothRandomPolicy(env.action_space)
     env.close()
-    try:
-        episodes = collect(
-            policy, options.environment, episodes=options.episodes, seed=options.seed,
-            max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
-            time_limit=options.time_limit, n_jobs=options.jobs,
-        )  # fmt: skip
-    except (CollectError, CollectInterrupt) as stop:
-        if stop.finished:
-            _keep(stop.finished, options.out)
-            raise type(stop)(f"{stop}\n{len(stop.finished)} are kept in {options.out}") from stop
-        raise
-    replay = _keep(episodes, options.out)
-    mean = sum(episode.total_reward for episode in episodes) / len(episodes)
+    episodes = collect(
+        policy, options.environment, episodes=options.episodes, seed=options.seed,
+        max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
+        time_limit=options.time_limit, n_jobs=options.jobs, folder=options.out,
+    )  # fmt: skip
     return {
-        "episodes": len(replay),
-        "decisions": replay.steps,
-        "mean_return": mean,
+        "episodes": len(episodes),
+        "decisions": sum(map(len, episodes)),
+        "mean_return": sum(episode.total_reward for episode in episodes) / len(episodes),
         "out": str(options.out),
     }
-
-
-def _keep(episodes: Sequence[Episode], out: Path) -> Replay:
-    """Save what was driven: in `out`, or, if that fails after all, where it can be found."""
-    from wmlib.replay import Replay
-
-    replay = Replay(episodes)
-    try:
-        replay.save(out)
-    except OSError as error:
-        spare = Path(tempfile.mkdtemp(prefix="wmlib-episodes-"))
-        replay.save(spare)
-        raise OSError(f"{error}; the episodes are kept in {spare}") from error
-    return replay
 
 
 def run_car_racing(options: argparse.Namespace) -> Result:
@@ -284,8 +258,12 @@ def _check_film(film: Path) -> None:
 
 
 def _check_folder(out: Path) -> None:
-    """Refuse, before any work, a folder that could not be filled in the end."""
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+    """Refuse, before any work, a folder that could not be filled, or is full."""
+    from wmlib.replay import Replay
+    from wmlib.storage import DamagedFileError
+
+    with contextlib.suppress(FileNotFoundError, DamagedFileError):  # empty, or to be gone on with
+        Replay.load(out, verify=False)
         raise FileExistsError(f"{out} is not empty; name another folder")
     _check_place(out)
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -178,3 +178,26 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
         raise ValueError(f"{folder} is not empty and holds no run; name another folder")
     else:
         write_atomically(path, text.encode())
+
+
+def check_identity(
+    path: Path, found: Mapping[str, str], identity: Mapping[str, str], what: str = "the state"
+) -> None:
+    """Refuse the state, or an episode, of another run.
+
+    Args:
+        path: of the file.
+        found: the metadata in it.
+        identity: what makes this run this one, by name.
+        what: of the run the file is.
+
+    Raises:
+        ValueError: names what is another there.
+    """
+    other = [name for name in identity if found.get(name) != identity[name]]
+    if other:
+        parts = "; ".join(f"{name} {found.get(name)!r}, not {identity[name]!r}" for name in other)
+        raise ValueError(
+            f"{path} is {what} of another run, with another {' and another '.join(other)} "
+            f"({parts}); finish that run, remove the file, or name another"
+        )

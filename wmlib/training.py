@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from wmlib.checks import check_kind, check_positive, check_seed, check_share, check_whole
+from wmlib.runs import check_identity
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -118,26 +119,6 @@ def fit(
             _save(state, identity, step + 1, model, optimiser, trained, history)
     model.eval()
     return history
-
-
-def check_identity(path: Path, found: Mapping[str, str], identity: Mapping[str, str]) -> None:
-    """Refuse the state of another run.
-
-    Args:
-        path: of the state.
-        found: the metadata in it.
-        identity: what makes this run this one, by name.
-
-    Raises:
-        ValueError: names what is another there.
-    """
-    other = [name for name in identity if found.get(name) != identity[name]]
-    if other:
-        parts = "; ".join(f"{name} {found.get(name)!r}, not {identity[name]!r}" for name in other)
-        raise ValueError(
-            f"{path} is the state of another run, with another {' and another '.join(other)} "
-            f"({parts}); finish that run, remove the file, or name another"
-        )
 
 
 def _save(

@@ -32,8 +32,9 @@ from wmlib.checks import (
     check_whole,
 )
 from wmlib.returns import lambda_returns
+from wmlib.runs import check_identity
 from wmlib.storage import digest, open_arrays, save_arrays
-from wmlib.training import History, NotFiniteError, check_identity, seeded
+from wmlib.training import History, NotFiniteError, seeded
 
 
 @dataclass(frozen=True)
