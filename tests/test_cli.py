@@ -435,14 +435,14 @@ def test_an_interrupted_training_goes_on_with_its_own_data_alone(
     mine = [*command, "--data", str(folder / "data")]
     from wmlib import training
 
-    save = training._save
+    save = training.save_state
 
     def killed(*arguments: object) -> None:
         save(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save", killed)
+        patch.setattr(training, "save_state", killed)
         assert main(mine) == 130
     assert "go on by the same command" in capsys.readouterr().err
     assert main([*command, "--data", str(tmp_path / "other")]) == 2
