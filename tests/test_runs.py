@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from wmlib.cli import main
-from wmlib.runs import Log, claim, sole_owner
+from wmlib.runs import Clock, Log, claim, sole_owner
 from wmlib.storage import DamagedFileError
 
 # One owner
@@ -143,3 +144,41 @@ def test_a_log_that_is_none_is_named(tmp_path: Path, text: str) -> None:
         Log(tmp_path / "log.csv")
 
 
+def test_a_log_is_rewritten_where_it_is_not_what_the_run_says(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = [{"cycle": 0, "real_steps": 12, "seconds": 0.1 + 0.2}, {"cycle": 1, "driven_mean": 3.0}]
+    assert Log(path, []).rows == [] and not path.exists()
+    for row in rows:
+        Log(path).add(row)
+    whole, made = path.read_bytes(), path.stat().st_ino
+    assert Log(path).rows == rows
+    assert Log(path, rows).rows == rows and path.stat().st_ino == made  # left alone
+    for cut in (0, 9, len(whole) - 4):
+        path.write_bytes(whole[:cut])
+        assert Log(path, rows).rows == rows
+        assert path.read_bytes() == whole
+
+
+# Time
+
+
+def test_a_clock_counts_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "v.seconds"
+    with Clock(path) as first:
+        time.sleep(0.2)
+    assert first.seconds >= 0.2
+    monkeypatch.setattr(Clock, "TICK", 0.05)
+    code = (
+        "import sys, time; from pathlib import Path; from wmlib.runs import Clock\n"
+        "Clock.TICK = 0.05\n"
+        "with Clock(Path(sys.argv[1])): time.sleep(0.5); print('now', flush=True); time.sleep(60)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    assert killed.stdout.readline() == b"now\n"
+    killed.kill()
+    killed.wait()
+    with Clock(path) as last:
+        assert 0.2 + 0.3 < last.seconds < 30
+    path.write_text("soon", encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"v.seconds: not a number of seconds"), Clock(path):
+        raise AssertionError("it has nothing to count from")

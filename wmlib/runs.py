@@ -7,8 +7,9 @@ import csv
 import io
 import json
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -33,11 +34,14 @@ class Log:
         "dream_cost", "gradient", "seconds",
     )  # fmt: skip
 
-    def __init__(self, path: Path) -> None:
-        """Go on with the table at `path`, if there is one; a DamagedFileError if it is no table."""
+    def __init__(self, path: Path, rows: Iterable[Row] | None = None) -> None:
+        """The table at `path`, which is as `rows` say, or as it is; a DamagedFileError if none."""
         self.path = path
-        self.rows: list[Row] = []
-        if path.exists():
+        self.rows: list[Row] = list(rows or ())
+        if rows is not None:
+            if self.rows and not (path.exists() and path.read_bytes() == self._text()):
+                write_atomically(path, self._text())
+        elif path.exists():
             try:
                 with path.open(newline="", encoding="utf-8") as file:
                     self.rows = [
@@ -55,11 +59,14 @@ class Log:
     def add(self, row: Row) -> None:
         """One more line; the file is replaced whole, so that a kill leaves no half of one."""
         self.rows.append(row)
+        write_atomically(self.path, self._text())
+
+    def _text(self) -> bytes:
         text = io.StringIO()
         writer = csv.DictWriter(text, self.COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue().encode())
+        return text.getvalue().encode()
 
     def total(self, name: str) -> float:
         return sum(row[name] for row in self.rows)
@@ -88,6 +95,47 @@ class Log:
 def _number(text: str) -> float:
     """As it was written, so that writing it again gives the same text."""
     return int(text) if text.isdigit() else float(text)
+
+
+class Clock:
+    """The seconds that work took, over all processes that had a share in it.
+
+    While it runs (`with`), a file at `path` follows it, so that a kill loses a second at most.
+    """
+
+    TICK = 1.0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def seconds(self) -> float:
+        return self._before + time.perf_counter() - self._began
+
+    def __enter__(self) -> Clock:
+        self._before, self._began = 0.0, time.perf_counter()
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                self._before = float(self.path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DamagedFileError(f"{self.path}: not a number of seconds") from error
+        self._over = threading.Event()
+        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._follower.join()
+        self._note()
+
+    def _follow(self) -> None:
+        while not self._over.wait(self.TICK):
+            self._note()
+
+    def _note(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk stops what is worth more, by name
+            write_atomically(self.path, str(self.seconds).encode())
 
 
 @contextlib.contextmanager
