@@ -1,4 +1,4 @@
-"""Episodes, collecting them in parallel, and the replay."""
+"""Collecting episodes in parallel, in memory or into a folder."""
 
 import os
 import signal
@@ -15,11 +15,16 @@ import pytest
 
 from wmlib.collecting import CollectError, CollectInterrupt, collect
 from wmlib.episodes import Episode, EpisodeTimeout, run_episode
-from wmlib.exploration import ExplorationConfig, SmoothRandomPolicy
-from wmlib.replay import Replay, draw_windows
-from wmlib.storage import DamagedFileError, open_arrays, save_arrays
+from wmlib.exploration import SmoothRandomPolicy
+from wmlib.replay import Replay
+from wmlib.runs import sole_owner
+from wmlib.storage import DamagedFileError, digest, open_arrays
 
 PENDULUM = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
+
+
+def same(a: Episode, b: Episode) -> bool:
+    return Replay([a]).digest() == Replay([b]).digest()
 
 
 def balance(act: Callable | None = None) -> object:
@@ -36,110 +41,6 @@ def balance(act: Callable | None = None) -> object:
             return int(observation[2] + 0.1 * self.rng.standard_normal() > 0)
 
     return Balance()
-
-
-def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
-    return Episode(
-        observations=np.full((steps + 1, 2, 2, 3), value, np.uint8),
-        actions=np.zeros((steps, 2), np.float32),
-        rewards=np.arange(steps, dtype=np.float32),
-        terminated=True,
-        truncated=False,
-        seed=seed,
-        extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
-    )
-
-
-def same(a: Episode, b: Episode) -> bool:
-    names = ("terminated", "truncated", "seed")
-    arrays = ("observations", "actions", "rewards")
-    return (
-        all(getattr(a, name) == getattr(b, name) for name in names)
-        and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
-        and a.extras.keys() == b.extras.keys()
-        and all(np.array_equal(a.extras[name], b.extras[name]) for name in a.extras)
-    )
-
-
-# Episodes
-
-
-def test_an_episode_checks_its_lengths() -> None:
-    whole = episode(5)
-    assert len(whole) == 5
-    assert whole.total_reward == 10.0
-    arrays = whole.observations, whole.actions, whole.rewards
-    with pytest.raises(ValueError, match="5 actions needs 6 observations and 5 rewards, got 5"):
-        Episode(arrays[0][:-1], *arrays[1:], True, False, 0)
-    with pytest.raises(ValueError, match="at least one action"):
-        Episode(arrays[0][:1], arrays[1][:0], arrays[2][:0], True, False, 0)
-    with pytest.raises(TypeError, match="observations must be an array of numbers"):
-        Episode(np.array([{}] * 6), *arrays[1:], True, False, 0)
-
-
-def test_run_episode_equals_a_plain_loop() -> None:
-    env = gym.make("CartPole-v1")
-    recorded = run_episode(env, balance(), seed=3)
-    policy, (observation, _) = balance(), env.reset(seed=3)
-    policy.reset(np.random.default_rng(3))
-    for t in range(len(recorded)):
-        assert np.array_equal(recorded.observations[t], observation)
-        action = policy.act(observation)
-        assert recorded.actions[t] == action
-        observation, reward, terminated, truncated, _ = env.step(action)
-        assert recorded.rewards[t] == reward
-    assert np.array_equal(recorded.observations[-1], observation)
-    assert (recorded.terminated, recorded.truncated) == (terminated, truncated)
-    assert recorded.actions.dtype == np.int64
-    assert recorded.observations.dtype == np.float32
-
-
-def test_buffers_that_are_used_again_are_copied() -> None:
-    class Counter(gym.Env):
-        observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
-        action_space = gym.spaces.Box(0, 100, (1,), np.float32)
-
-        def reset(self, *, seed=None, options=None):
-            self.buffer = np.zeros(1, np.float32)
-            return self.buffer, {}
-
-        def step(self, action):
-            self.buffer += 1
-            return self.buffer, 1.0, False, bool(self.buffer[0] == 4), {}
-
-    class Same:
-        def reset(self, rng: np.random.Generator) -> None:
-            self.buffer = np.zeros(1, np.float32)
-
-        def act(self, observation: np.ndarray) -> np.ndarray:
-            self.buffer += 2
-            return self.buffer
-
-    recorded = run_episode(Counter(), Same(), seed=0)
-    assert recorded.observations[:, 0].tolist() == [0, 1, 2, 3, 4]
-    assert recorded.actions[:, 0].tolist() == [2, 4, 6, 8]
-
-
-def test_what_info_says_in_numbers_is_kept() -> None:
-    class Talker(gym.Env):
-        observation_space = action_space = gym.spaces.Box(0, 1, (1,), np.float32)
-
-        def reset(self, *, seed=None, options=None):
-            self.t = 0
-            return np.zeros(1, np.float32), {"both": np.zeros(2), "once": 9, "name": "a"}
-
-        def step(self, action):
-            self.t += 1
-            info = {"both": np.full(2, self.t), "step": self.t, "ragged": np.zeros(self.t)}
-            return np.zeros(1, np.float32), 0.0, self.t == 3, False, info | {"name": "b"}
-
-    recorded = run_episode(Talker(), SmoothRandomPolicy(gym.spaces.Box(0, 1, (1,))), seed=0)
-    assert recorded.extras.keys() == {"both", "step"}
-    assert recorded.extras["both"].tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
-    assert recorded.extras["step"].tolist() == [1, 2, 3]
-
-
-# Collecting
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
@@ -230,181 +131,6 @@ def test_an_unknown_environment_is_named() -> None:
         collect(balance(), "CartPool-v1", episodes=1, seed=0)
 
 
-# Random exploration
-
-
-def test_exploration_has_the_statistics_that_it_is_given() -> None:
-    space = gym.spaces.Box(np.array([-1.0, 0.0]), np.array([3.0, 1.0]), dtype=np.float64)
-    config = ExplorationConfig((0.1, -0.1), (0.05, 0.0), (0.1, 0.2), memory=0.7)
-    policy = SmoothRandomPolicy(space, config)
-    units = []
-    for seed in range(300):
-        policy.reset(np.random.default_rng(seed))
-        actions = np.array([policy.act(np.zeros(1)) for _ in range(40)])
-        units.append((actions - [1.0, 0.5]) / [2.0, 0.5])
-    unit = np.array(units)  # (300, 40, 2)
-    assert np.allclose(unit.mean((0, 1)), [0.1, -0.1], atol=0.01)
-    assert np.allclose(unit.std((0, 1)), [np.hypot(0.05, 0.1), 0.2], rtol=0.05)
-    noise = unit[..., 1] + 0.1
-    assert np.mean(noise[:, 1:] * noise[:, :-1]) / np.mean(noise**2) == pytest.approx(0.7, abs=0.03)
-
-
-def test_exploration_stays_in_the_space_and_follows_its_generator() -> None:
-    space = gym.spaces.Box(np.float32([-1, 0, 0]), np.float32([1, 1, 1]))
-    policy = SmoothRandomPolicy(space)
-    runs = []
-    for seed in (1, 1, 2):
-        policy.reset(np.random.default_rng(seed))
-        runs.append([policy.act(np.zeros(1)) for _ in range(50)])
-    assert all(space.contains(action) for action in runs[0])
-    assert np.array_equal(runs[0], runs[1])
-    assert not np.array_equal(runs[0], runs[2])
-    other = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (3,)))
-    assert other.config.bias_mean == (0, 0, 0)  # not CarRacing: its biases mean nothing there
-
-
-def test_exploration_refuses_what_it_cannot_explore() -> None:
-    with pytest.raises(ValueError, match="bounded Box of one axis, got Discrete"):
-        SmoothRandomPolicy(gym.spaces.Discrete(2))
-    with pytest.raises(ValueError, match="bounded Box of one axis"):
-        SmoothRandomPolicy(gym.spaces.Box(-np.inf, np.inf, (2,)))
-    with pytest.raises(ValueError, match="bias_mean has 3 entries for 1 actions"):
-        SmoothRandomPolicy(PENDULUM, ExplorationConfig())
-    for wrong in (((0.0,), (0.1,), (-0.1,)), ((np.nan,), (0.1,), (0.1,))):
-        with pytest.raises(ValueError, match="must be"):
-            SmoothRandomPolicy(PENDULUM, ExplorationConfig(*wrong))
-    with pytest.raises(ValueError, match=r"memory must be in \[0, 1\), got 1"):
-        SmoothRandomPolicy(PENDULUM, ExplorationConfig((0.0,), (0.1,), (0.1,), memory=1.0))
-
-
-# Windows and the replay
-
-
-def test_windows_lie_within_an_episode_and_are_uniform() -> None:
-    which, start = draw_windows(np.array([3, 5, 2]), np.random.default_rng(0), 6000, 3)
-    possible = {(0, 0): 0, (1, 0): 0, (1, 1): 0, (1, 2): 0}
-    for pair in zip(which.tolist(), start.tolist(), strict=True):
-        possible[pair] += 1  # a KeyError: a window that crosses an end
-    assert all(abs(count - 1500) < 150 for count in possible.values())
-    with pytest.raises(ValueError, match="no episode has 6 decisions; the longest has 5"):
-        draw_windows(np.array([3, 5, 2]), np.random.default_rng(0), 10, 6)
-    with pytest.raises(ValueError, match="at least 1"):
-        draw_windows(np.array([3]), np.random.default_rng(0), 10, 0)
-
-
-def test_frames_are_drawn_uniformly() -> None:
-    replay = Replay([episode(2, value=0), episode(6, value=1)])
-    frames = replay.sample_frames(np.random.default_rng(0), 5000)
-    assert frames.shape == (5000, 2, 2, 3)
-    assert frames.dtype == np.uint8
-    assert frames[:, 0, 0, 0].mean() == pytest.approx(7 / 10, abs=0.03)
-    assert (len(replay), replay.steps, replay.frames) == (2, 8, 10)
-
-
-def test_an_empty_replay_and_odd_episodes_are_refused() -> None:
-    with pytest.raises(ValueError, match="the replay is empty"):
-        Replay().sample_frames(np.random.default_rng(0), 1)
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
-        Replay([episode()]).sample_frames(np.random.default_rng(0), 0)
-    other = Episode(
-        np.zeros((2, 4), np.float32), np.zeros((1, 2), np.float32), np.zeros(1), True, False, 0
-    )
-    with pytest.raises(ValueError, match=r"observations of shape \(4,\) and dtype float32 do not"):
-        Replay([episode(), other])
-
-
-def test_a_saved_replay_is_loaded_as_it_was_and_lazily(tmp_path: Path) -> None:
-    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
-    replay.save(tmp_path / "data")
-    loaded = Replay.load(tmp_path / "data")
-    assert all(same(a, b) for a, b in zip(replay, loaded, strict=True))
-    assert all(isinstance(e.observations, np.memmap) for e in loaded)
-    drawn = [r.sample_frames(np.random.default_rng(0), 9) for r in (replay, loaded)]
-    assert np.array_equal(*drawn)
-
-
-def test_drawing_frames_touches_no_others() -> None:
-    touched = []
-
-    class Watched(np.ndarray):
-        def __getitem__(self, key):
-            touched.append(key)
-            return np.asarray(self)[key]
-
-    replay = Replay([episode(50)])
-    object.__setattr__(replay.episodes[0], "observations", episode(50).observations.view(Watched))
-    replay.sample_frames(np.random.default_rng(0), 4)
-    assert len(touched) == 4
-    assert all(isinstance(key, int | np.integer) for key in touched)
-
-
-def test_many_episodes_can_be_open_at_once(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    Replay([episode(1)] * 100).save(tmp_path / "data")
-    used = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 60
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, limits[1]))
-    try:
-        assert len(Replay.load(tmp_path / "data")) == 100
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def test_damaged_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    with pytest.raises(FileNotFoundError, match=r"no episodes .* in .*data"):
-        Replay.load(folder)
-    Replay([episode()] * 3).save(folder)
-    (folder / "episode-000001.safetensors").rename(tmp_path / "away")
-    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors is missing"):
-        Replay.load(folder)
-    (folder / "episode-000001.safetensors").write_bytes((tmp_path / "away").read_bytes()[:-1])
-    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors"):
-        Replay.load(folder)
-    save_arrays(folder / "episode-000001.safetensors", {"weights": np.ones(3)})
-    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors: not an episode"):
-        Replay.load(folder)
-    arrays, about = open_arrays(folder / "episode-000000.safetensors")
-    short = {name: np.array(array) for name, array in arrays.items()}
-    short["rewards"] = short["rewards"][:-1]
-    save_arrays(folder / "episode-000001.safetensors", short, about)
-    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors.*rewards"):
-        Replay.load(folder)
-
-
-def test_a_replay_is_saved_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, calls = tmp_path / "data", 0
-    fsync = os.fsync
-
-    def full(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise OSError(28, "No space left on device")
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"episode-000002.*|No space left"):
-        Replay([episode()] * 5).save(folder)
-    assert not any(tmp_path.iterdir())
-    Replay([episode()] * 5).save(folder)
-    assert len(Replay.load(folder)) == 5
-    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
-    with pytest.raises(FileExistsError, match="data is not empty"):
-        Replay([episode()]).save(folder)
-
-
-def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
-    left = tmp_path / ".data.partial"
-    left.mkdir()
-    (left / "episode-000009.safetensors").write_bytes(b"half")
-    Replay([episode()]).save(tmp_path / "data")
-    assert len(Replay.load(tmp_path / "data")) == 1
-    assert not left.exists()
-
-
 # Environments of one's own, numbers that are none, and how collecting ends
 
 
@@ -486,25 +212,6 @@ def test_collect_names_what_is_no_policy_or_environment() -> None:
         collect(balance(), "CartPole-v1", episodes=1, seed=0, env_kwargs=5)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_what_is_not_finite_is_refused_with_its_decision(value: float) -> None:
-    policy = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (2,), np.float32))
-    for name, changed, decision in (
-        ("reward", {"reward": value}, 1),
-        ("observation", {"frame": np.full(3, value)}, 1),
-        ("observation", {"first": np.full(3, value)}, 0),
-    ):
-        with pytest.raises(ValueError, match=f"the {name} of decision {decision} is not a finite"):
-            run_episode(own_environment(**changed)(), policy, seed=0)
-
-    class Wild(SmoothRandomPolicy):
-        def act(self, observation: np.ndarray) -> np.ndarray:
-            return np.array([0.0, value])
-
-    with pytest.raises(ValueError, match="the action of decision 1 is not a finite"):
-        run_episode(own_environment()(), Wild(gym.spaces.Box(-1, 1, (2,), np.float32)), seed=0)
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("stop", [SystemExit, GeneratorExit, KeyboardInterrupt])
 def test_a_policy_that_ends_the_process_is_named_and_what_was_finished_is_kept(
@@ -573,6 +280,7 @@ import os, time
 from pathlib import Path
 from wmlib.collecting import collect
 
+
 class Slow:
     def reset(self, rng): Path({str(tmp_path)!r}, str(os.getpid())).touch()
     def act(self, observation): time.sleep(600)
@@ -603,84 +311,118 @@ collect(Slow(), "CartPole-v1", episodes=2, seed=0, n_jobs=2, progress=False)
     assert wait(lambda: not any(map(lives, workers)), 60)
 
 
-# Where a replay is saved
+# Into a folder
 
 
-def test_a_replay_fills_an_empty_folder_that_is_there(
+def files(folder: Path) -> dict[str, str]:
+    """What the files hold; safetensors writes a file's metadata in any order."""
+    return {path.name: digest(*open_arrays(path)) for path in folder.glob("episode-*")}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_interrupted_collecting_goes_on_and_ends_with_the_same_files(
+    n_jobs: int, tmp_path: Path
+) -> None:
+    """Whatever the number of workers; and only what is missing is driven."""
+    options = {"env_id": "CartPole-v1", "episodes": 7, "seed": 40, "progress": False}
+    whole, killed, driven = (tmp_path / name for name in ("whole", "killed", "driven"))
+    expected = collect(balance(), folder=whole, n_jobs=1, **options)
+    plain = collect(balance(), **options)
+    assert all(same(a, b) for a, b in zip(plain, expected, strict=True))
+    driven.mkdir()
+
+    def note(policy: object, observation: np.ndarray) -> None:
+        seed = policy.rng.bit_generator.seed_seq.entropy
+        if policy.seen == 1:
+            with (driven / str(seed)).open("a") as file:
+                file.write("x")
+        if seed == 44 and not (driven / "again").exists():
+            time.sleep(0.5)  # the others of its turn are done by then
+            raise KeyboardInterrupt
+
+    with pytest.raises(CollectInterrupt, match=r"are kept in .*killed; the same call goes on"):
+        collect(balance(act=note), folder=killed, n_jobs=n_jobs, **options)
+    kept = files(killed)
+    assert len(kept) >= 3 and kept.items() < files(whole).items()
+    with pytest.raises(DamagedFileError, match="is missing"):
+        Replay.load(killed)
+    (driven / "again").touch()
+    resumed = collect(balance(act=note), folder=killed, n_jobs=n_jobs, **options)
+    assert files(killed) == files(whole)
+    assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
+    again = {name for name in map(str, range(40, 47)) if (driven / name).read_text() == "xx"}
+    assert not again & {str(40 + int(name[8:14])) for name in kept}
+    assert Replay.load(killed).digest() == Replay(plain).digest()
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a kill of Unix")
+def test_a_kill_loses_no_finished_episode(tmp_path: Path) -> None:
+    """The last of 40 never ends: when all others have, the process is killed."""
+    code = f"""
+import sys, time
+from wmlib.collecting import collect
+
+class Last:
+    def reset(self, rng): self.seed = rng.bit_generator.seed_seq.entropy
+    def act(self, observation):
+        if self.seed == 39 and len(sys.argv) == 1:
+            time.sleep(600)
+        return 0
+
+collect(Last(), "CartPole-v1", episodes=40, seed=0, folder={str(tmp_path)!r}, progress=False)
+"""
+    first = subprocess.Popen([sys.executable, "-c", code])
+    end = time.monotonic() + 120
+    while len(list(tmp_path.glob("episode-*"))) < 39 and time.monotonic() < end:
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    before = files(tmp_path)
+    assert len(before) == 39
+    subprocess.run([sys.executable, "-c", code, "again"], check=True)
+    after = files(tmp_path)
+    assert len(after) == 40 and before.items() < after.items()
+    assert not [path for path in tmp_path.iterdir() if path.name not in after]
+
+
+def test_a_folder_of_another_collection_is_refused(tmp_path: Path) -> None:
+    options = {"episodes": 2, "seed": 3, "max_steps": 5, "progress": False, "folder": tmp_path}
+    collect(balance(), "CartPole-v1", **options)
+    before = files(tmp_path)
+    for changed, name in (
+        ({"seed": 4}, "first seed"), ({"max_steps": 6}, "limits"), ({"episodes": 3}, "episodes"),
+        ({"env_kwargs": {"sutton_barto_reward": True}}, "environment"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"is an episode of another run, with another {name}"):
+            collect(balance(), "CartPole-v1", **options | changed)
+    with pytest.raises(ValueError, match="with another environment and another policy"):
+        collect(SmoothRandomPolicy(PENDULUM), "Pendulum-v1", **options)
+    assert files(tmp_path) == before
+    (tmp_path / "episode-000001.safetensors").write_bytes(b"cut")
+    with pytest.raises(DamagedFileError, match=r"episode-000001.safetensors"):
+        collect(balance(), "CartPole-v1", **options)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(FileExistsError, match="mine is not empty; name another folder"):
+        collect(balance(), "CartPole-v1", **options | {"folder": tmp_path / "mine"})
+    with sole_owner(tmp_path), pytest.raises(BlockingIOError, match=f"process {os.getpid()} works"):
+        collect(balance(), "CartPole-v1", **options)
+
+
+def test_a_full_disk_ends_it_and_what_was_written_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
-    here, target, far = (tmp_path / name for name in ("here", "target", "far"))
-    here.mkdir()
-    target.mkdir()
-    (here / ".DS_Store").touch()
-    (tmp_path / "link").symlink_to(target)
-    (tmp_path / "dangling").symlink_to(far)
-    monkeypatch.chdir(here)
-    for folder, real in ((".", here), (tmp_path / "link", target), (tmp_path / "dangling", far)):
-        replay.save(folder)
-        loaded = Replay.load(real)
-        assert all(same(a, b) for a, b in zip(replay, loaded, strict=True))
-        assert not list(real.glob(".partial"))
-        with pytest.raises(FileExistsError, match="is not empty"):
-            replay.save(folder)
-    with pytest.raises(ValueError, match="the replay is empty"):
-        Replay().save(tmp_path / "nothing")
+    options = {"episodes": 4, "seed": 3, "max_steps": 5, "progress": False, "folder": tmp_path}
+    fsync, calls = os.fsync, []
 
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
 
-def test_a_kill_while_a_folder_is_filled_leaves_nothing_that_loads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    move, moved = os.replace, []
-
-    def dies(source: Path, target: Path) -> None:
-        if Path(target).parent == tmp_path / "data":
-            moved.append(target)
-            if len(moved) == 3:
-                raise KeyboardInterrupt
-        move(source, target)
-
-    (tmp_path / "data").mkdir()
-    monkeypatch.setattr(os, "replace", dies)
-    with pytest.raises(KeyboardInterrupt):
-        Replay([episode()] * 4).save(tmp_path / "data")
-    with pytest.raises(DamagedFileError, match=r"episode-000000.safetensors is missing"):
-        Replay.load(tmp_path / "data")
-
-
-def test_a_digest_tells_data_apart(tmp_path: Path) -> None:
-    replay = Replay([episode(3, 1, seed=5), episode(4, 2, seed=6)])
-    replay.save(tmp_path / "data")
-    assert Replay.load(tmp_path / "data").digest() == replay.digest()
-    others = [
-        Replay(replay.episodes[:1]), Replay(replay.episodes[::-1]),
-        Replay([episode(3, 1, seed=5), episode(4, 3, seed=6)]),
-        Replay([episode(3, 1, seed=5), episode(4, 2, seed=7)]),
-    ]  # fmt: skip
-    assert len({replay.digest(), *(other.digest() for other in others)}) == 5
-
-
-def test_wrong_types_are_named() -> None:
-    whole = episode(5)
-    arrays = whole.observations, whole.actions, whole.rewards
-    for where, name in enumerate(("observations", "actions", "rewards")):
-        for wrong in (None, 3.0, [1, 2], np.array(3.0), np.array(["a"] * 5)):
-            parts = [*arrays[:where], wrong, *arrays[where + 1 :]]
-            with pytest.raises(TypeError, match=f"{name} must be an array of numbers, got"):
-                Episode(*parts, True, False, 0)
-    with pytest.raises(TypeError, match="a replay holds episodes, got 1"):
-        Replay([1])
-    rng = np.random.default_rng(0)
-    for call in (lambda: Replay([whole]).sample_frames(0, 1), lambda: draw_windows([3], 0, 1, 1)):
-        with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator, got 0"):
-            call()
-    for lengths in (["a"], [2.5], 3, [[3]]):
-        with pytest.raises(ValueError, match=r"lengths must be \(E,\) whole numbers"):
-            draw_windows(lengths, rng, 1, 1)
-    for wrong in ((0.1, (0.1,), (0.1,)), (("a",), (0.1,), (0.1,)), ((0.1,), None, (0.1,))):
-        with pytest.raises(ValueError, match="must be a tuple of numbers, got"):
-            SmoothRandomPolicy(PENDULUM, ExplorationConfig(*wrong))
-    with pytest.raises(ValueError, match=r"memory must be in \[0, 1\), got 'x'"):
-        SmoothRandomPolicy(PENDULUM, ExplorationConfig((0.0,), (0.1,), (0.1,), memory="x"))
-    with pytest.raises(TypeError, match="config must be an ExplorationConfig, got 3"):
-        SmoothRandomPolicy(PENDULUM, 3)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="cannot be written: No space left"):
+        collect(balance(), "CartPole-v1", **options)
+    assert sorted(files(tmp_path)) == [f"episode-00000{i}.safetensors" for i in range(2)]
+    assert [e.seed for e in collect(balance(), "CartPole-v1", **options)] == [3, 4, 5, 6]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wmlib.storage import DamagedFileError, open_arrays
-from wmlib.training import NotFiniteError, fit, seeded
+from wmlib.training import NotFiniteError, fit, restore, seeded, state_arrays
 
 TARGET = torch.tensor([[1.0, -2.0, 0.5]])
 
@@ -176,3 +176,24 @@ def test_the_global_generators_are_left_alone() -> None:
     second = model(seed=9)
     run(second)
     assert same(first, second)
+
+
+@pytest.mark.filterwarnings("ignore:.*which is a no-op")
+def test_moments_come_back_where_their_parameters_are() -> None:
+    """On torch's device of no numbers, which stands in for a GPU."""
+    module = model()
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.1)
+    module(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    arrays = state_arrays({"model": module}, {"adam": optimiser}, {"loss": [1.0]})
+    elsewhere, history = model().to("meta"), {}
+    other = torch.optim.Adam(elsewhere.parameters(), lr=0.1)
+    restore(Path("x"), arrays, {"model": elsewhere}, {"adam": other}, history)
+    moments = [other.state[p][name] for p in elsewhere.parameters()
+               for name in ("exp_avg", "exp_avg_sq")]  # fmt: skip
+    assert {moment.device.type for moment in moments} == {"meta"} and len(moments) == 4
+    assert history == {"loss": [1.0]}
+    for name in ("adam/0/exp_avg", "model/bias"):
+        with pytest.raises(DamagedFileError, match="x: its state does not fit this model"):
+            less = {key: array for key, array in arrays.items() if key != name}
+            restore(Path("x"), less, {"model": model()}, {"adam": optimiser}, {})

@@ -98,7 +98,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             _tell("wmlib: every finished row is kept; go on by the same command")
         if options.command == "train":
             whole = options.part in ("car-racing", "world-models")
-            kept = "every finished stage" if whole else "the last state that was saved"
+            kept = "every finished stage and episode" if whole else "the last state that was saved"
             again = "with --resume" if whole else "by the same command"
             _tell(f"wmlib: {kept} is kept; go on {again}")
         return 130
@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "--time-limit", type=float, help="seconds after which an episode, and the run, is given up"
     )
-    _seed_out_jobs(collect, "folder for the episodes")
+    _seed_out_jobs(collect, "folder for the episodes; the same command goes on after a kill")
 
     train = commands.add_parser("train", help="train V, M or C, or all of them")
     parts = train.add_subparsers(dest="part", required=True, metavar="PART")

@@ -14,8 +14,9 @@ import pickle
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -27,6 +28,8 @@ from tqdm.auto import tqdm
 
 from wmlib.checks import LARGEST_SEED, check_seed, check_whole
 from wmlib.episodes import Episode, Policy, check_limits, run_episode
+from wmlib.replay import Growing
+from wmlib.runs import sole_owner
 
 
 class CollectError(RuntimeError):
@@ -56,6 +59,7 @@ def collect(
     env_kwargs: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
+    folder: str | Path | None = None,
 ) -> list[Episode]:
     """Collect episodes in parallel; the result does not depend on the number of workers.
 
@@ -71,13 +75,19 @@ def collect(
         env_kwargs: handed to `gymnasium.make`.
         n_jobs: joblib's; None takes what `joblib.parallel_config` says (or 1), -1 all cores.
         progress: show a bar with the mean return so far.
+        folder: where each episode is written as it ends, for `wmlib.replay.Replay.load`. The same
+            call goes on after a kill, with the same policy: it collects what is missing there.
 
     Returns:
-        The episodes in the order of their seeds.
+        The episodes in the order of their seeds; with a folder, mapped from its files.
 
     Raises:
-        ValueError: an argument is out of range, or the environment is unknown.
+        ValueError: an argument is out of range, the environment is unknown, or the folder holds
+            episodes of another collection.
         TypeError: an argument is of another kind.
+        FileExistsError: the folder holds other things than episodes.
+        DamagedFileError: an episode in the folder was cut short or altered.
+        OSError: an episode cannot be written, or another process works in the folder.
         CollectError: an episode raised (with its seed and its traceback), or a worker process died
             (with the seeds that were under way), or the policy cannot be sent to a worker. It
             holds the episodes that were finished.
@@ -87,29 +97,64 @@ def collect(
     check_limits(seed, max_steps, patience, time_limit)
     check_seed(seed, LARGEST_SEED - episodes)
     _check_parts(policy, env_kwargs, n_jobs)
-    spec = specification(env_id)
-    tasks = [
-        joblib.delayed(_collect_one)(
-            policy, spec, dict(env_kwargs or {}), seed + i, max_steps, patience, time_limit,
-            os.getpid(),
+    spec, kwargs = specification(env_id), dict(env_kwargs or {})
+
+    def task(index: int) -> Any:
+        return joblib.delayed(_collect_one)(
+            policy, spec, kwargs, seed + index, max_steps, patience, time_limit, os.getpid()
         )
-        for i in range(episodes)
-    ]  # fmt: skip
-    done: dict[int, Episode] = {}
+
+    if folder is None:
+        done: dict[int, Episode] = {}
+        _collect_missing(task, seed, episodes, done, done.__setitem__, n_jobs, progress)
+        return _ordered(done)
+    identity = {
+        "environment": f"{spec.id} {kwargs}", "first seed": str(seed),
+        "policy": type(policy).__qualname__, "limits": f"{max_steps=}, {patience=}",
+    }  # fmt: skip
+    folder = Path(os.path.realpath(folder))
+    with sole_owner(folder):
+        growing = Growing(folder, episodes, identity)
+        done = growing.episodes
+        try:
+            _collect_missing(task, seed, episodes, done, growing.add, n_jobs, progress)
+        except (CollectError, CollectInterrupt) as stop:
+            if done:
+                stop.args = (f"{stop}\n{len(done)} are kept in {folder}; the same call goes on",)
+            raise
+        return _ordered(done)
+
+
+def _collect_missing(
+    task: Callable[[int], Any],
+    seed: int,
+    episodes: int,
+    done: Mapping[int, Episode],
+    keep: Callable[[int, Episode], None],
+    n_jobs: int | None,
+    progress: bool,
+) -> None:
+    """Have the workers drive the episodes that are not in `done`; `keep` puts each there."""
+    returns = [episode.total_reward for episode in done.values()]
+    missing = [i for i in range(episodes) if i not in done]
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
     try:
-        with tqdm(total=episodes, desc="collecting", unit="episode", disable=not progress) as bar:
-            for result in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+        with tqdm(
+            total=episodes, initial=len(done), desc="collecting", unit="episode",
+            disable=not progress,
+        ) as bar:  # fmt: skip
+            for result in parallel(map(task, missing)):
                 if isinstance(result, _Failure):
                     result.throw()
-                done[result.seed] = result
+                keep(result.seed - seed, result)
+                returns.append(result.total_reward)
                 bar.update()
-                mean = np.mean([episode.total_reward for episode in done.values()])
-                bar.set_postfix_str(f"mean return {mean:.1f}", refresh=False)
+                bar.set_postfix_str(f"mean return {np.mean(returns):.1f}", refresh=False)
     except BrokenProcessPool as error:
-        missing = [seed + i for i in range(episodes) if seed + i not in done]
+        left = [seed + i for i in missing if i not in done]
         message = (
-            f"a worker process died; unfinished seeds: {missing[:16]}"
-            f"{' ...' if len(missing) > 16 else ''}\n{error}"
+            f"a worker process died; unfinished seeds: {left[:16]}"
+            f"{' ...' if len(left) > 16 else ''}\n{error}"
         )
         raise _with(CollectError(message), done) from error
     except pickle.PicklingError as error:
@@ -124,7 +169,6 @@ def collect(
         where = f" {error}" if str(error) else ""
         message = f"interrupted{where}; {len(done)} of {episodes} episodes are finished"
         raise _with(CollectInterrupt(message), done) from error
-    return _ordered(done)
 
 
 Stop = TypeVar("Stop", CollectError, CollectInterrupt)
@@ -136,7 +180,7 @@ def _with(stop: Stop, done: Mapping[int, Episode]) -> Stop:
 
 
 def _ordered(done: Mapping[int, Episode]) -> list[Episode]:
-    return [done[seed] for seed in sorted(done)]
+    return [done[index] for index in sorted(done)]
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from wmlib.episodes import Episode
-    from wmlib.replay import Replay
-
+from typing import Any
 
 Result = dict[str, Any]
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
@@ -37,7 +34,7 @@ def check_finite(result: Any, name: str = "the result") -> None:
 def run_collect(options: argparse.Namespace) -> Result:
     import gymnasium as gym
 
-    from wmlib.collecting import CollectError, CollectInterrupt, collect
+    from wmlib.collecting import collect
     from wmlib.exploration import SmoothRandomPolicy
 
     kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
@@ -48,39 +45,17 @@ def run_collect(options: argparse.Namespace) -> Result:
         raise ValueError(f"cannot make {options.environment!r}: {error}") from error
     policy = SmoothRandomPolicy(env.action_space)
     env.close()
-    try:
-        episodes = collect(
-            policy, options.environment, episodes=options.episodes, seed=options.seed,
-            max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
-            time_limit=options.time_limit, n_jobs=options.jobs,
-        )  # fmt: skip
-    except (CollectError, CollectInterrupt) as stop:
-        if stop.finished:
-            _keep(stop.finished, options.out)
-            raise type(stop)(f"{stop}\n{len(stop.finished)} are kept in {options.out}") from stop
-        raise
-    replay = _keep(episodes, options.out)
-    mean = sum(episode.total_reward for episode in episodes) / len(episodes)
+    episodes = collect(
+        policy, options.environment, episodes=options.episodes, seed=options.seed,
+        max_steps=options.max_steps, patience=options.patience, env_kwargs=kwargs,
+        time_limit=options.time_limit, n_jobs=options.jobs, folder=options.out,
+    )  # fmt: skip
     return {
-        "episodes": len(replay),
-        "decisions": replay.steps,
-        "mean_return": mean,
+        "episodes": len(episodes),
+        "decisions": sum(map(len, episodes)),
+        "mean_return": sum(episode.total_reward for episode in episodes) / len(episodes),
         "out": str(options.out),
     }
-
-
-def _keep(episodes: Sequence[Episode], out: Path) -> Replay:
-    """Save what was driven: in `out`, or, if that fails after all, where it can be found."""
-    from wmlib.replay import Replay
-
-    replay = Replay(episodes)
-    try:
-        replay.save(out)
-    except OSError as error:
-        spare = Path(tempfile.mkdtemp(prefix="wmlib-episodes-"))
-        replay.save(spare)
-        raise OSError(f"{error}; the episodes are kept in {spare}") from error
-    return replay
 
 
 def run_car_racing(options: argparse.Namespace) -> Result:
@@ -121,12 +96,27 @@ def run_world_models(options: argparse.Namespace) -> Result:
     }
 
 
+def _alone(run: Callable[[argparse.Namespace], Result]) -> Callable[[argparse.Namespace], Result]:
+    """Let one process at a time make the checkpoint `--out`, and none where there is one."""
+
+    @functools.wraps(run)
+    def alone(options: argparse.Namespace) -> Result:
+        from wmlib.runs import sole_owner
+
+        _check_checkpoint(options.out)
+        with sole_owner(options.out.parent, f".{options.out.name}.lock"):
+            _check_checkpoint(options.out)  # the one who worked here may just have finished
+            return run(options)
+
+    return alone
+
+
+@_alone
 def run_vision(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.vision import VisionConfig, train_vision
     from wmlib.checkpoint import made_by, save_module
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     replay = Replay.load(options.data)
     config = VisionConfig.paper() if options.paper else VisionConfig()
     started = time.perf_counter()
@@ -139,6 +129,7 @@ def run_vision(options: argparse.Namespace) -> Result:
     return _trained(options, seconds, history, ("squared_error", "kl"))
 
 
+@_alone
 def run_memory(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.memory import train_memory
@@ -147,7 +138,6 @@ def run_memory(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import made_by, save_module
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     vision, replay = VAE.load(options.vision), Replay.load(options.data)
     codes = Codes.of(replay, vision.encode)
     config = memory_for(codes, options.action_repeat)
@@ -162,6 +152,7 @@ def run_memory(options: argparse.Namespace) -> Result:
     return {**told, "reward_head": config.reward}
 
 
+@_alone
 def run_controller(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.controller import ControllerConfig
@@ -173,7 +164,6 @@ def run_controller(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import made_by
     from wmlib.replay import Replay
 
-    _check_checkpoint(options.out)
     named = ("generations", "horizon", "temperature")
     given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
     if options.value:
@@ -312,8 +302,12 @@ def _check_film(film: Path) -> None:
 
 
 def _check_folder(out: Path) -> None:
-    """Refuse, before any work, a folder that could not be filled in the end."""
-    if out.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+    """Refuse, before any work, a folder that could not be filled, or is full."""
+    from wmlib.replay import Replay
+    from wmlib.storage import DamagedFileError
+
+    with contextlib.suppress(FileNotFoundError, DamagedFileError):  # empty, or to be gone on with
+        Replay.load(out, verify=False)
         raise FileExistsError(f"{out} is not empty; name another folder")
     _check_place(out)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wmlib.checks import check_generator, check_whole
 from wmlib.episodes import Episode
-from wmlib.storage import DamagedFileError, digest, open_arrays, save_arrays
+from wmlib.runs import check_identity
+from wmlib.storage import DamagedFileError, digest, open_arrays, read_json, save_arrays
 
 
 def draw_windows(
@@ -139,7 +142,7 @@ class Replay:
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed here
         try:
             for i, episode in enumerate(self.episodes):
-                save_arrays(partial / f"episode-{i:06d}.safetensors", *_arrays(episode))
+                _save_episode(partial, episode, i, len(self.episodes), {})
             if there:
                 for path in sorted(partial.iterdir(), reverse=True):
                     os.replace(path, folder / path.name)
@@ -149,21 +152,78 @@ class Replay:
             shutil.rmtree(partial, ignore_errors=True)
 
     @classmethod
-    def load(cls, folder: str | Path, *, verify: bool = True) -> Replay:
+    def load(cls, folder: str | Path, *, verify: bool = True, unfinished: bool = False) -> Replay:
         """Open the episodes of a folder as memory maps.
+
+        Args:
+            folder: of `save` or of `wmlib.collecting.collect`.
+            verify: whether to compare every file with its digest, which reads it once.
+            unfinished: take what an interrupted collecting has left.
 
         Raises:
             FileNotFoundError: the folder holds no episodes.
-            DamagedFileError: a file was cut short or altered, or one between others is missing.
+            DamagedFileError: a file was cut short or altered, is of another place or of another
+                collection, or is missing: each knows its place and how many there are.
         """
-        paths: Sequence[Path] = sorted(Path(folder).glob("episode-*.safetensors"))
-        if not paths:
+        found = _load_files(Path(folder), verify)
+        if not found:
             raise FileNotFoundError(f"no episodes (episode-*.safetensors) in {folder}")
-        for i, path in enumerate(paths):
-            if path.name != f"episode-{i:06d}.safetensors":
-                raise DamagedFileError(f"{folder}: episode-{i:06d}.safetensors is missing")
-        _allow_open_files(len(paths))
-        return cls(_load_episode(path, verify) for path in paths)
+        count = found[0].count
+        lost = sorted(set(range(count)) - {one.index for one in found})
+        if lost and not unfinished:
+            more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
+            raise DamagedFileError(
+                f"{folder}: {_name(lost[0])} is missing{more} of {count} episodes (if collecting "
+                "them was interrupted: it goes on by the same call)"
+            )
+        return cls(one.episode for one in found)
+
+
+class Growing:
+    """The folder of a replay that is written while it is collected, each episode as it ends.
+
+    A kill loses the episodes under way, and `Replay.load` refuses the folder until all are there.
+
+    Args:
+        folder: empty or not there yet, or with what an earlier process left.
+        count: episodes in the end.
+        identity: what makes the collection this one, by name; it is kept in every file.
+
+    Raises:
+        FileExistsError: the folder holds other things than episodes.
+        ValueError: it holds episodes of another collection; the message says what is another.
+        DamagedFileError: as `Replay.load`, but that an episode may be missing.
+    """
+
+    def __init__(self, folder: Path, count: int, identity: Mapping[str, str]) -> None:
+        self.folder, self.count, self.identity = folder, count, identity
+        wanted = {**identity, "episodes": str(count)}
+        found = _load_files(folder, verify=True)
+        for one in found:
+            other = {**one.identity, "episodes": str(one.count)}
+            check_identity(folder / _name(one.index), other, wanted, "an episode")
+        if not found and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty; name another folder")
+        self.episodes = {one.index: one.episode for one in found}
+        _allow_open_files(count - len(found))
+
+    def add(self, index: int, episode: Episode) -> None:
+        """Keep one more episode: on the disk, and from now on mapped from there."""
+        path = _save_episode(self.folder, episode, index, self.count, self.identity)
+        self.episodes[index] = _load_file(path, verify=False).episode
+
+
+def _name(index: int) -> str:
+    return f"episode-{index:06d}.safetensors"
+
+
+def _save_episode(
+    folder: Path, episode: Episode, index: int, count: int, identity: Mapping[str, str]
+) -> Path:
+    arrays, about = _arrays(episode)
+    about |= {"index": str(index), "count": str(count), "collection": json.dumps(dict(identity))}
+    save_arrays(path := folder / _name(index), arrays, about)
+    return path
 
 
 def _arrays(episode: Episode) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -190,10 +250,33 @@ def _allow_open_files(n: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
-def _load_episode(path: Path, verify: bool) -> Episode:
+@dataclass(frozen=True)
+class _File:
+    """An episode and what its file says of its place."""
+
+    episode: Episode
+    index: int
+    count: int
+    identity: dict[str, str]
+
+
+def _load_files(folder: Path, verify: bool) -> list[_File]:
+    """All episodes of a folder, in order, each in its place and all of one collection."""
+    paths = sorted(folder.glob("episode-*.safetensors"))
+    _allow_open_files(len(paths))
+    found = [_load_file(path, verify) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        if path.name != _name(one.index) or not one.index < one.count:
+            raise DamagedFileError(f"{path}: it holds episode {one.index} of {one.count}")
+        if (one.count, one.identity) != (found[0].count, found[0].identity):
+            raise DamagedFileError(f"{path}: of another collection than {paths[0].name}")
+    return found
+
+
+def _load_file(path: Path, verify: bool) -> _File:
     arrays, about = open_arrays(path, verify=verify)
     try:
-        return Episode(
+        episode = Episode(
             observations=arrays["observations"],
             actions=arrays["actions"],
             rewards=arrays["rewards"],
@@ -206,5 +289,14 @@ def _load_episode(path: Path, verify: bool) -> Episode:
                 if name.startswith("extras/")
             },
         )
+        if "index" not in about:
+            raise DamagedFileError(
+                f"{path}: it does not say which of how many episodes it is, since an earlier "
+                "version of wmlib wrote it; collect them again"
+            )
+        index, count = int(about["index"]), int(about["count"])
+        return _File(episode, index, count, read_json(about["collection"], path))
+    except DamagedFileError:
+        raise
     except (KeyError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path}: not an episode of this library ({error!r})") from error

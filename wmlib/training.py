@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from wmlib.checks import check_kind, check_positive, check_seed, check_share, check_whole
+from wmlib.runs import check_identity
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -83,17 +84,17 @@ def fit(
     if clip is not None:
         check_positive("clip", clip)
     check_kind("model", model, nn.Module)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimiser = torch.optim.Adam(trained.values(), lr=learning_rate)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(trained, lr=learning_rate)
     history: History = {}
     identity = {
         "model": f"{type(model).__name__} of {getattr(model, 'config', None)}",
         "run": f"{steps=}, {learning_rate=}, {clip=}, {cooldown=}, {seed=}",
         "data": data,
     }
-    first, state = 0, None if state is None else Path(state)
-    if state is not None and state.exists():
-        first = _resume(state, identity, model, optimiser, trained, history)
+    state = None if state is None else Path(state)
+    parts = {"model": model}, {"adam": optimiser}, history
+    first = resumed(state, identity, *parts)
     model.train()
     bar = tqdm(
         range(first, steps), desc=description, initial=first, total=steps, disable=not progress
@@ -110,76 +111,97 @@ def fit(
         optimiser.zero_grad()
         named["total"].backward()
         if clip is not None:
-            nn.utils.clip_grad_norm_(trained.values(), clip)
+            nn.utils.clip_grad_norm_(trained, clip)
         optimiser.step()
         if step % 20 == 0:
             bar.set_postfix({name: f"{values[-1]:.3g}" for name, values in history.items()})
         if state is not None and ((step + 1) % every == 0 or step + 1 == steps):
-            _save(state, identity, step + 1, model, optimiser, trained, history)
+            save_state(state, identity, step + 1, *parts)
     model.eval()
     return history
 
 
-def check_identity(path: Path, found: Mapping[str, str], identity: Mapping[str, str]) -> None:
-    """Refuse the state of another run.
-
-    Args:
-        path: of the state.
-        found: the metadata in it.
-        identity: what makes this run this one, by name.
-
-    Raises:
-        ValueError: names what is another there.
-    """
-    other = [name for name in identity if found.get(name) != identity[name]]
-    if other:
-        parts = "; ".join(f"{name} {found.get(name)!r}, not {identity[name]!r}" for name in other)
-        raise ValueError(
-            f"{path} is the state of another run, with another {' and another '.join(other)} "
-            f"({parts}); finish that run, remove the file, or name another"
-        )
-
-
-def _save(
+def save_state(
     path: Path,
-    identity: dict[str, str],
+    identity: Mapping[str, str],
     step: int,
-    model: nn.Module,
-    optimiser: torch.optim.Adam,
-    trained: Mapping[str, nn.Parameter],
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Adam],
     history: History,
 ) -> None:
-    arrays = {f"model/{name}": tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    for name, parameter in trained.items():
-        for key, value in optimiser.state[parameter].items():
-            arrays[f"adam/{key}/{name}"] = value.cpu().numpy()
-    arrays |= {f"history/{name}": np.array(values) for name, values in history.items()}
+    """Write what `resumed` reads, atomically."""
+    arrays = state_arrays(modules, optimisers, history)
     save_arrays(path, arrays, {**identity, "step": str(step)})
 
 
-def _resume(
-    path: Path,
-    identity: dict[str, str],
-    model: nn.Module,
-    optimiser: torch.optim.Adam,
-    trained: Mapping[str, nn.Parameter],
+def state_arrays(
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Adam],
     history: History,
-) -> int:
-    arrays, metadata = open_arrays(path)
-    check_identity(path, metadata, identity)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "adam": {}}
+) -> dict[str, np.ndarray]:
+    """Everything that training changes, as the arrays of a file: weights, moments, history."""
+    arrays = {}
+    for kind, module in modules.items():
+        for name, tensor in module.state_dict().items():
+            arrays[f"{kind}/{name}"] = tensor.cpu().numpy()
+    for kind, optimiser in optimisers.items():
+        for place, moments in optimiser.state_dict()["state"].items():
+            for name, tensor in moments.items():
+                arrays[f"{kind}/{place}/{name}"] = tensor.cpu().numpy()
+    return arrays | {f"history/{name}": np.array(values) for name, values in history.items()}
+
+
+def restore(
+    path: Path,
+    arrays: Mapping[str, np.ndarray],
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Adam],
+    history: History,
+) -> None:
+    """Take over what `state_arrays` said; moments go where their parameters are.
+
+    Raises:
+        DamagedFileError: the arrays, of the file at `path`, do not fit.
+    """
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in (*modules, *optimisers)}
     for key, array in arrays.items():
         kind, name = key.split("/", 1)
         if kind == "history":
             history[name] = array.tolist()
-        else:
+        elif kind in parts:
             parts[kind][name] = torch.from_numpy(np.array(array))
     try:
-        model.load_state_dict(parts["model"])
-        for name, parameter in trained.items():
-            optimiser.state[parameter] = {
-                key: parts["adam"][f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-            }
-    except (RuntimeError, KeyError) as error:
+        for kind, module in modules.items():
+            module.load_state_dict(parts[kind])
+        for kind, optimiser in optimisers.items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in parts[kind].items():
+                place, key = name.split("/")
+                moments.setdefault(int(place), {})[key] = tensor
+            if any(set(found) != {"step", "exp_avg", "exp_avg_sq"} for found in moments.values()):
+                raise ValueError(f"not all moments of {kind}")
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    except (RuntimeError, KeyError, ValueError) as error:
         raise DamagedFileError(f"{path}: its state does not fit this model ({error})") from error
+
+
+def resumed(
+    path: Path | None,
+    identity: Mapping[str, str],
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Adam],
+    history: History,
+) -> int:
+    """Go on from the state at `path`, if there is one; the number of steps that are done.
+
+    Raises:
+        ValueError: it is the state of another run.
+        DamagedFileError: the file was cut short or altered.
+    """
+    if path is None or not path.exists():
+        return 0
+    arrays, metadata = open_arrays(path)
+    check_identity(path, metadata, identity)
+    restore(path, arrays, modules, optimisers, history)
     return int(metadata["step"])

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from wmlib import collecting
 from wmlib.agents.world_models import car_racing
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.car_racing import train_car_racing
@@ -44,7 +44,7 @@ TINY = Recipe(
 )  # fmt: skip
 STAGES = (
     (car_racing, "train_vision"), (car_racing, "train_behaviour"),
-    (car_racing, "collect"), (car_racing, "fit"), (Log, "add"),
+    (car_racing, "collect"), (car_racing, "fit"), (car_racing, "write_atomically"), (Log, "add"),
 )  # fmt: skip
 
 
@@ -60,6 +60,13 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: i
         return done(*arguments, **options)
 
     monkeypatch.setattr(owner, name, dies)
+
+
+def told(folder: Path) -> list[dict[str, float]]:
+    """The log, but for times."""
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in Log(folder / "log.csv").rows
+    ]
 
 
 @pytest.mark.parametrize("optimiser", ["gradient", "evolution"])
@@ -82,6 +89,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_left_alone(
                     resume = True
     assert resume
     resumed = train_car_racing(folder, resume=True, **options)
+    assert told(folder) == told(tmp_path / "whole")
     assert torch.equal(resumed.controller.parameters, undisturbed.controller.parameters)
     for ours, theirs in (
         (resumed.vision, undisturbed.vision),
@@ -135,6 +143,66 @@ def test_a_run_tells_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture) 
     shown = capsys.readouterr().err
     assert f"cycle 2 of 2: {sum(frames):,} real frames; drove" in shown
     assert "about 0 left" in shown
+
+
+def test_the_log_is_a_view_of_what_the_stages_say(tmp_path: Path) -> None:
+    options = {"seed": 2, "recipe": TINY, "n_jobs": 1, "progress": False}
+    folder = tmp_path / "run"
+    train_car_racing(folder, **options)
+    log, whole = folder / "log.csv", (folder / "log.csv").read_bytes()
+    for text in (b"", whole[:40], b"cycle,real_steps\n0,many\n", None):
+        log.unlink() if text is None else log.write_bytes(text)
+        train_car_racing(folder, resume=True, **options)
+        assert log.read_bytes() == whole
+    wall = Log(log).rows[1]["seconds"]
+    (folder / "controller.safetensors").unlink()
+    (folder / "cycle-01" / "controller.safetensors").unlink()  # once more, from its state
+    train_car_racing(folder, resume=True, **options)
+    again = Log(log).rows
+    assert wall < again[1].pop("seconds") < wall + 60
+    log.write_bytes(whole)
+    before = Log(log).rows
+    del before[1]["seconds"]
+    assert again == before
+
+
+@pytest.mark.parametrize("lost", ["episode-000000", "episode-000001", "swapped"])
+def test_a_run_whose_episodes_were_touched_is_refused(tmp_path: Path, lost: str) -> None:
+    options = {"seed": 2, "recipe": replace(TINY, cycles=1), "n_jobs": 1, "progress": False}
+    folder = tmp_path / "run"
+    train_car_racing(folder, **options)
+    (folder / "controller.safetensors").unlink()
+    one, two = sorted((folder / "cycle-01" / "episodes").iterdir())
+    if lost == "swapped":
+        one.rename(tmp_path / "away")
+        two.rename(one)
+        (tmp_path / "away").rename(two)
+        lost = "episode-000000.safetensors: it holds episode 1 of 2"
+    else:
+        (one.parent / f"{lost}.safetensors").unlink()
+    with pytest.raises(DamagedFileError, match=lost):
+        train_car_racing(folder, resume=True, **options)
+    assert not (folder / "controller.safetensors").exists()
+
+
+def test_ctrl_c_keeps_the_episodes_that_were_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"seed": 2, "recipe": replace(TINY, cycles=0), "n_jobs": 1, "progress": False}
+    folder, seeds = tmp_path / "run", []
+    episode = collecting.run_episode
+
+    def counted(env: gym.Env, policy: object, seed: int, *limits: object) -> Episode:
+        seeds.append(seed)
+        if len(seeds) == 3:
+            raise KeyboardInterrupt
+        return episode(env, policy, seed, *limits)
+
+    monkeypatch.setattr(collecting, "run_episode", counted)
+    with pytest.raises(KeyboardInterrupt, match=r"2 of 3 episodes are finished\n2 are kept in"):
+        train_car_racing(folder, **options)
+    train_car_racing(folder, resume=True, **options)
+    assert seeds == [2_000_000, 2_000_001, 2_000_002, 2_000_002]
 
 
 def test_every_cycle_learns_from_all_that_was_driven(
@@ -280,24 +348,6 @@ def test_parts_can_be_left_out(tmp_path: Path) -> None:
     assert np.array_equal(first_one.actions, expected.actions)
 
 
-def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
-    claim(tmp_path / "run", {"seed": 1})
-    claim(tmp_path / "run", {"seed": 1}, resume=True)
-    with pytest.raises(ValueError, match="run holds this run already"):
-        claim(tmp_path / "run", {"seed": 1})
-    assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8")) == {"seed": 1}
-    with pytest.raises(ValueError, match="run holds another run"):
-        claim(tmp_path / "run", {"seed": 2})
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / ".run.json.x.tmp").write_text("left by a kill", encoding="utf-8")
-    claim(other, {"seed": 1})
-    (tmp_path / "third").mkdir()
-    (tmp_path / "third" / "thesis.txt").write_text("precious", encoding="utf-8")
-    with pytest.raises(ValueError, match="third is not empty and holds no run"):
-        claim(tmp_path / "third", {"seed": 1})
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [("episodes", 0), ("max_steps", 10), ("patience", 0), ("action_repeat", 0), ("warm", -1),
@@ -318,13 +368,6 @@ def test_parts_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="recipe must be of Recipe, got str"):
         train_car_racing(tmp_path / "run", seed=0, recipe="full")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("text", ["cycle,real_steps\n0,many\n", "a\n1\n", "cycle\n0,1,2\n", "\xff"])
-def test_a_log_that_is_none_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "log.csv").write_bytes(text.encode("latin-1"))
-    with pytest.raises(DamagedFileError, match=r"log.csv: not the log of a run"):
-        Log(tmp_path / "log.csv")
 
 
 def test_no_two_cycles_share_a_track() -> None:

@@ -1,17 +1,20 @@
 """C improved by gradients through dreams, held to the dreams of `dream.py` and to differences."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from wmlib.agents.world_models import gradients
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import Dream
 from wmlib.agents.world_models.gradients import BehaviourConfig, Learned, imagine, train_behaviour
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.value import ValueConfig
+from wmlib.storage import DamagedFileError
 from wmlib.training import NotFiniteError, seeded
 
 MEMORY = MemoryConfig(latent=3, actions=2, hidden=5, mixtures=2)
@@ -163,6 +166,52 @@ def test_a_dream_that_is_not_finite_stops_it_by_name() -> None:
     with pytest.raises(NotFiniteError, match=r"dreamed return nan.* at update 0"):
         learn(memory)
     assert memory.reward.bias.requires_grad
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_a_killed_training_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: bool
+) -> None:
+    memory, config = model(), replace(CONFIG, updates=9, bootstrap=bootstrap)
+    expected, state = learn(memory, config), tmp_path / "state.safetensors"
+    dream, done = gradients.imagine, []
+
+    def dies(*arguments: object, **options: object) -> object:
+        done.append(1)
+        if len(done) in (1, 5, 9):
+            raise KeyboardInterrupt
+        return dream(*arguments, **options)
+
+    monkeypatch.setattr(gradients, "imagine", dies)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            learn(memory, config, state=state, every=2)
+    assert len(done) == 9
+    for _ in range(2):  # the second time nothing is left to do
+        resumed = learn(memory, config, state=state, every=2)
+        assert torch.equal(resumed.controller.parameters, expected.controller.parameters)
+        assert resumed.history == expected.history
+        pairs = zip(
+            resumed.value.state_dict().values(), expected.value.state_dict().values(), strict=True
+        )
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert len(done) == 9 + 5  # four were in the state
+
+
+def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    learn(model(), state=state)
+    other = seeded(4, lambda: MDNRNN(MEMORY))
+    for changed, name in (
+        ({"seed": 2}, "seed"), ({"config": replace(CONFIG, noise=0.0)}, "config"),
+        ({"memory": other}, "dreams"),
+    ):  # fmt: skip
+        arguments = {"memory": model(), "config": CONFIG, "state": state} | changed
+        with pytest.raises(ValueError, match=f"state of another run, with another {name} "):
+            learn(**arguments)
+    state.write_bytes(state.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError, match=r"state\.safetensors"):
+        learn(model(), state=state)
 
 
 @pytest.mark.parametrize(

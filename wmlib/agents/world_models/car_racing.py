@@ -5,15 +5,16 @@ happened, C improves in the new dreams. Real rewards teach M and nothing else: n
 chooses a checkpoint, a seed or the moment to stop. What the pictures tell besides, how much grass
 there is around the car, teaches M's cost head, and dreams charge for it.
 
-Each stage writes its result into the run's folder and is skipped when that is there, so a run that
-is killed at any moment goes on and ends where an undisturbed run ends.
+Each stage writes its result into the run's folder, what the log says of it included, and is skipped
+when that is there, so a run that is killed at any moment goes on and ends where an undisturbed run
+ends. `log.csv` is a view of what the stages say, written anew whenever it is not that.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +31,18 @@ from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train
 from wmlib.agents.world_models.gradients import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.world_models.memory import MDNRNN, batch_loss, check_rewards
 from wmlib.agents.world_models.recipes import ENV_ID, EPISODES, TRACKS, Recipe
+from wmlib.agents.world_models.stages import DRIVEN, Stages
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models.vision import VAE, train_vision
 from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
-from wmlib.checks import (
-    LARGEST_SEED,
-    check_kind,
-    check_seed,
-)
+from wmlib.checks import LARGEST_SEED, check_kind, check_seed
 from wmlib.collecting import check_jobs, collect
 from wmlib.episodes import Policy
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
-from wmlib.runs import Log, Row, claim
+from wmlib.runs import Clock, Log, Row, claim, sole_owner
+from wmlib.storage import DamagedFileError, write_atomically
 from wmlib.training import History, fit, seeded
 
 
@@ -69,6 +68,8 @@ def train_car_racing(
     Raises:
         ValueError: the seed is out of range; the folder holds a run and `resume` is not given, or
             it holds another run.
+        DamagedFileError: a file of the run was cut short or altered.
+        BlockingIOError: another process works in the folder.
         OSError: a file cannot be written; what was finished is kept.
         NotFiniteError: a loss or a dreamed return is not finite.
     """
@@ -76,10 +77,12 @@ def train_car_racing(
     check_kind("recipe", recipe, Recipe)
     check_seed(seed, LARGEST_SEED // TRACKS - 1)
     check_jobs(n_jobs)
-    claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
-    if not (folder / "controller.safetensors").exists():
-        _Run(folder, seed, recipe, n_jobs, progress).train()
-    return Agent.load(folder)
+    with sole_owner(folder):
+        claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
+        run = _Run(folder, seed, recipe, n_jobs, progress)
+        if not (folder / "controller.safetensors").exists():
+            run.train()
+        return Agent.load(folder)
 
 
 class _Run:
@@ -95,105 +98,121 @@ class _Run:
         self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
     ) -> None:
         self.folder, self.seed, self.recipe = folder, seed, recipe
+        self.stages = Stages(folder)
         self.n_jobs, self.progress = n_jobs, progress
-        self.log = Log(folder / "log.csv")
-        self.real_steps = 0
+        self.log = Log(folder / "log.csv", self.stages.rows(recipe.cycles))
 
     def train(self) -> None:
         """All stages, and a line of the log for each cycle."""
-        recipe = self.recipe
-        for cycle in range(recipe.cycles + 1):
-            began = time.perf_counter()
+        for cycle in range(self.recipe.cycles + 1):
             replay = self._drive(cycle)
-            self.real_steps += real_steps(replay, recipe.action_repeat)
-            row: Row = {"cycle": cycle, "real_steps": self.real_steps}
             if cycle == 0:
                 self.vision = self._learn_vision(replay)
-                self.random = self._encoded(replay)
+            codes = self._watch(cycle, replay)
+            if cycle == 0:
+                self.random = codes
             else:
-                codes = self._encoded(replay)
-                row |= self._compare(replay, codes)
                 self.driven = codes if self.driven is None else self.driven.merged(codes)
-            row |= self._learn_memory(cycle)
-            row |= self._learn_controller(cycle)
+            self._learn_memory(cycle)
+            self._learn_controller(cycle)
             if not self.log.has(cycle):
-                self.log.add(row | {"seconds": time.perf_counter() - began})
+                self.log.add(self.stages.row(cycle))
                 if self.progress:
-                    tqdm.write(self.log.line(recipe.cycles), file=sys.stderr)
+                    tqdm.write(self.log.line(self.recipe.cycles), file=sys.stderr)
         self._finish()
 
-    def _stage(self, cycle: int, name: str) -> Path:
-        return self.folder / f"cycle-{cycle:02d}" / name
-
     def _drive(self, cycle: int) -> Replay:
-        """Random driving, and in every later cycle C's own; all its episodes appear at once."""
-        recipe, folder = self.recipe, self._stage(cycle, "episodes")
-        if not folder.exists():
-            env_kwargs: dict[str, Any] = {"action_repeat": recipe.action_repeat}
-            policy: Policy
-            if cycle == 0 or recipe.cycle_driver == "random":
-                env = gym.make(ENV_ID, **env_kwargs)
-                policy = SmoothRandomPolicy(env.action_space, recipe.exploration)
-                env.close()
-                max_steps, patience = recipe.max_steps, recipe.patience
-            else:
-                agent = Agent(self.vision, self.memory, self.controller)
-                policy = agent.policy(recipe.cycle_noise)
-                max_steps, patience = None, recipe.cycle_patience
-            episodes = recipe.cycle_episodes if cycle else recipe.episodes
+        """Random driving, and in every later cycle C's own; each episode is kept as it ends."""
+        recipe, folder = self.recipe, self.stages.path(cycle, "episodes")
+        try:
+            return Replay.load(folder)
+        except (FileNotFoundError, DamagedFileError):
+            if self.stages.path(cycle, DRIVEN).exists():  # then all episodes were there once
+                raise
+        env_kwargs: dict[str, Any] = {"action_repeat": recipe.action_repeat}
+        policy: Policy
+        if cycle == 0 or recipe.cycle_driver == "random":
+            env = gym.make(ENV_ID, **env_kwargs)
+            policy = SmoothRandomPolicy(env.action_space, recipe.exploration)
+            env.close()
+            max_steps, patience = recipe.max_steps, recipe.patience
+        else:
+            agent = Agent(self.vision, self.memory, self.controller)
+            policy = agent.policy(recipe.cycle_noise)
+            max_steps, patience = None, recipe.cycle_patience
+        episodes = recipe.cycle_episodes if cycle else recipe.episodes
+        with self.stages.clock(cycle, "driven"):
             driven = collect(
                 policy, ENV_ID, episodes=episodes, seed=TRACKS * self.seed + EPISODES * cycle,
                 max_steps=max_steps, patience=patience, env_kwargs=env_kwargs,
-                n_jobs=self.n_jobs, progress=self.progress,
+                n_jobs=self.n_jobs, progress=self.progress, folder=folder,
             )  # fmt: skip
-            Replay(driven).save(folder)
-        return Replay.load(folder)
+        return Replay(driven)
+
+    def _watch(self, cycle: int, replay: Replay) -> Codes:
+        """What was driven, as M reads it; and said for the log, unless it has been."""
+        path = self.stages.path(cycle, DRIVEN)
+        if path.exists():
+            return self._encoded(replay)
+        with self.stages.clock(cycle, "driven") as clock:
+            codes = self._encoded(replay)
+            row: Row = {"frames": real_steps(replay, self.recipe.action_repeat)}
+            if cycle:
+                row |= self._compare(replay, codes)
+            row["seconds"] = clock.seconds
+            write_atomically(path, json.dumps(row, indent=2).encode())
+        return codes
 
     def _learn_vision(self, replay: Replay) -> VAE:
         """V, once, from random driving: from now on codes keep their meaning."""
-        path, recipe = self._stage(0, "vision.safetensors"), self.recipe
+        path, recipe = self.stages.path(0, "vision.safetensors"), self.recipe
         if not path.exists():
-            began, steps = time.perf_counter(), recipe.vision_steps
-            vision, _ = train_vision(
-                replay, recipe.vision, steps=steps, seed=self._seed(0),
-                state=self.folder / "state" / "vision-00.safetensors", progress=self.progress,
-            )  # fmt: skip
-            save_module(path, vision, "vision", self._made(steps, began))
+            steps = recipe.vision_steps
+            with self.stages.clock(0, "vision") as clock:
+                vision, _ = train_vision(
+                    replay, recipe.vision, steps=steps, seed=self._seed(0),
+                    state=self.stages.state(0, "vision"), progress=self.progress,
+                )  # fmt: skip
+                save_module(path, vision, "vision", self._made(steps, clock, {}))
         return VAE.load(path)
 
     def _encoded(self, replay: Replay) -> Codes:
         """As M reads it: with what V sees, and with the grass around the car."""
         return without_laps(Codes.of(replay, self.vision.encode, grass))
 
-    def _learn_memory(self, cycle: int) -> Row:
+    def _learn_memory(self, cycle: int) -> None:
         """M, from random driving first, later from C's driving as well."""
-        path, recipe = self._stage(cycle, "memory.safetensors"), self.recipe
-        history: History = {}
+        path = self.stages.path(cycle, "memory.safetensors")
         if not path.exists():
-            began, steps, cooldown = time.perf_counter(), recipe.cycle_memory_steps, 0.5
-            if cycle == 0:
-                config = tile_rewards(self.random.rewards, recipe.action_repeat)
-                config = dataclasses.replace(
-                    config, latent=recipe.vision.latent, cost_weight=recipe.grass
-                )
-                self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
-                steps, cooldown = recipe.memory_steps, 0.3
-            check_rewards(self.memory.config, self.driven or self.random)  # of random once
-            if recipe.memory_learns == "heads":
-                self.memory.lstm.requires_grad_(False)
-            if recipe.memory_learns != "nothing":
-                history = fit(
-                    self.memory, self._memory_losses, steps=steps,
-                    learning_rate=self.memory.config.learning_rate, clip=self.memory.config.clip,
-                    cooldown=cooldown, seed=self._seed(cycle),
-                    state=self.folder / "state" / f"memory-{cycle:02d}.safetensors",
-                    description="training M", progress=self.progress,
-                )  # fmt: skip
-            save_module(path, self.memory, "memory", self._made(steps, began))
+            with self.stages.clock(cycle, "memory") as clock:
+                steps, history = self._train_memory(cycle)
+                means = {name: float(np.mean(losses[-100:])) for name, losses in history.items()}
+                names = [name for name in ("code", "reward", "cost") if name in means]
+                row = {f"memory_{name}": means[name] for name in names}
+                save_module(path, self.memory, "memory", self._made(steps, clock, row))
         self.memory = MDNRNN.load(path)
-        means = {name: float(np.mean(losses[-100:])) for name, losses in history.items()}
-        names = ("code", "reward", "cost")
-        return {f"memory_{name}": means[name] for name in names if name in means}
+
+    def _train_memory(self, cycle: int) -> tuple[int, History]:
+        """How many updates, and the losses of each; none where nothing of M learns."""
+        recipe, steps, cooldown = self.recipe, self.recipe.cycle_memory_steps, 0.5
+        if cycle == 0:
+            config = tile_rewards(self.random.rewards, recipe.action_repeat)
+            config = dataclasses.replace(
+                config, latent=recipe.vision.latent, cost_weight=recipe.grass
+            )
+            self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
+            steps, cooldown = recipe.memory_steps, 0.3
+        check_rewards(self.memory.config, self.driven or self.random)  # of random once
+        if recipe.memory_learns == "heads":
+            self.memory.lstm.requires_grad_(False)
+        if recipe.memory_learns == "nothing":
+            return steps, {}
+        return steps, fit(
+            self.memory, self._memory_losses, steps=steps,
+            learning_rate=self.memory.config.learning_rate, clip=self.memory.config.clip,
+            cooldown=cooldown, seed=self._seed(cycle), state=self.stages.state(cycle, "memory"),
+            description="training M", progress=self.progress,
+        )  # fmt: skip
 
     def _memory_losses(self, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         codes = self.random
@@ -206,38 +225,38 @@ class _Run:
         own = 0 if self.driven is None else self.recipe.driven * self.driven.lengths.sum()
         return float(own / (own + self.random.lengths.sum()))
 
-    def _learn_controller(self, cycle: int) -> Row:
+    def _learn_controller(self, cycle: int) -> None:
         """C, from nothing, in the dreams of M as it is now.
 
         Nothing stays of what an earlier C had found to exploit in an earlier M.
         """
-        path, recipe = self._stage(cycle, "controller.safetensors"), self.recipe
-        row: Row = {}
+        path = self.stages.path(cycle, "controller.safetensors")
         if not path.exists():
-            began, seed, starts = time.perf_counter(), self._seed(cycle), self._starts(cycle)
-            learned: Learned | Evolved
-            if recipe.optimiser == "gradient":
-                updates = recipe.behaviour.updates
-                learned = train_behaviour(
-                    self.memory, starts, recipe.controller, self._behaviour(cycle), seed=seed,
-                    progress=self.progress,
-                )  # fmt: skip
-            else:
-                updates = recipe.dream.generations
-                dream = dataclasses.replace(recipe.dream, price=self._price(recipe.dream, cycle))
-                learned = train_in_dream(
-                    self.memory, starts, recipe.controller, dream, seed=seed,
-                    progress=self.progress,
-                    state=self.folder / "state" / f"controller-{cycle:02d}.safetensors",
-                )  # fmt: skip
-            learned.controller.save(path, self._made(updates, began))
-            names = ("dream_return", "dream_cost", "gradient")
-            row = {
-                name: float(np.mean(learned.history[name][-20:]))
-                for name in names if name in learned.history
-            }  # fmt: skip
+            with self.stages.clock(cycle, "controller") as clock:
+                updates, learned = self._train_controller(cycle)
+                names = ("dream_return", "dream_cost", "gradient")
+                row = {
+                    name: float(np.mean(learned.history[name][-20:]))
+                    for name in names if name in learned.history
+                }  # fmt: skip
+                learned.controller.save(path, self._made(updates, clock, row))
         self.controller = LinearController.load(path)
-        return row
+
+    def _train_controller(self, cycle: int) -> tuple[int, Learned | Evolved]:
+        recipe, starts = self.recipe, self._starts(cycle)
+        options: dict[str, Any] = {
+            "seed": self._seed(cycle), "progress": self.progress,
+            "state": self.stages.state(cycle, "controller"),
+        }  # fmt: skip
+        if recipe.optimiser == "gradient":
+            config = self._behaviour(cycle)
+            return config.updates, train_behaviour(
+                self.memory, starts, recipe.controller, config, **options
+            )
+        dream = dataclasses.replace(recipe.dream, price=self._price(recipe.dream, cycle))
+        return dream.generations, train_in_dream(
+            self.memory, starts, recipe.controller, dream, **options
+        )
 
     def _price(self, config: BehaviourConfig | DreamTrainingConfig, cycle: int) -> float:
         """Of a cost, rising with the cycles."""
@@ -292,18 +311,22 @@ class _Run:
     def _seed(self, cycle: int) -> int:
         return TRACKS * self.seed + EPISODES * cycle
 
-    def _made(self, steps: int, began: float) -> Manifest:
-        return made_by(seed=self.seed, steps=steps, seconds=time.perf_counter() - began)
+    def _made(self, steps: int, clock: Clock, row: Row) -> Manifest:
+        """What made a stage's result, and what the log says of it: one file, so one is not lost."""
+        seconds = clock.seconds
+        made = made_by(seed=self.seed, steps=steps, seconds=seconds)
+        return made | {"row": {**row, "seconds": seconds}}
 
     def _finish(self) -> None:
         """The result: V, M and C side by side; C last, because it says that the run is over."""
         last = self.recipe.cycles
         for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
-            _, manifest = load_checkpoint(self._stage(cycle, f"{kind}.safetensors"), kind)
+            _, manifest = load_checkpoint(self.stages.path(cycle, f"{kind}.safetensors"), kind)
             save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
-        paths = [self._stage(cycle, "controller.safetensors") for cycle in range(last + 1)]
+        paths = [self.stages.path(cycle, "controller.safetensors") for cycle in range(last + 1)]
         manifests = [load_checkpoint(path, "controller")[1] for path in paths]
         steps = sum(manifest["made"]["steps"] for manifest in manifests)
         made = made_by(seed=self.seed, steps=steps, seconds=self.log.total("seconds"))
-        made |= {"real_steps": self.real_steps, "environment": ENV_ID}
+        made["real_steps"] = int(self.log.rows[-1]["real_steps"])
+        made["environment"] = ENV_ID
         self.controller.save(self.folder / "controller.safetensors", made)

@@ -21,7 +21,7 @@ from wmlib.agents.world_models.dream import Dream, check_dream, most_paid
 from wmlib.agents.world_models.evolution import CMAES
 from wmlib.agents.world_models.evolution_settings import CMAESConfig
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
-from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.checks import (
     check_kind,
@@ -32,8 +32,9 @@ from wmlib.checks import (
     check_whole,
 )
 from wmlib.returns import lambda_returns
-from wmlib.storage import digest, open_arrays, save_arrays
-from wmlib.training import History, NotFiniteError, check_identity, seeded
+from wmlib.runs import check_identity
+from wmlib.storage import open_arrays, save_arrays
+from wmlib.training import History, NotFiniteError, restore, seeded, state_arrays
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,10 @@ def train_in_dream(
     strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
     es = CMAES(np.zeros(shape.parameters), strategy, seed)
     history: History = {"dream_return": [], "best": [], "spread": [], "sigma": []}
-    inputs = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
-    inputs |= {f"starts/{name}": part.numpy() for name, part in starts._asdict().items()}
     identity = {
         "config": json.dumps([asdict(config), asdict(shape)]),
         "seed": str(seed),
-        "dreams": digest(inputs, {}),
+        "dreams": "" if state is None else dreams_digest(memory, starts),
     }
     if state is not None and state.exists():
         es = _resume(state, identity, value, optimiser, history)
@@ -200,17 +199,13 @@ def _save(
     optimiser: torch.optim.Adam,
     history: History,
 ) -> None:
-    arrays: dict[str, np.ndarray] = {f"value/{k}": v.numpy() for k, v in value.state_dict().items()}
+    arrays = state_arrays({"value": value}, {"adam": optimiser}, history)
     metadata = dict(identity)
     for name, entry in es.state_dict().items():
         if isinstance(entry, str):
             metadata[f"es/{name}"] = entry
         else:
             arrays[f"es/{name}"] = entry
-    for i, parameter in enumerate(value.network.parameters()):
-        for name, entry in optimiser.state.get(parameter, {}).items():
-            arrays[f"adam/{i}/{name}"] = entry.numpy()
-    arrays |= {f"history/{name}": np.array(numbers) for name, numbers in history.items()}
     save_arrays(path, arrays, metadata)
 
 
@@ -221,20 +216,12 @@ def _resume(
     optimiser: torch.optim.Adam,
     history: History,
 ) -> CMAES:
-    mapped, metadata = open_arrays(path)
-    arrays = {name: np.array(array) for name, array in mapped.items()}
+    arrays, metadata = open_arrays(path)
     check_identity(path, metadata, identity)
-
-    def part(prefix: str) -> dict[str, Any]:
-        joined = {**arrays, **metadata}
-        return {k.removeprefix(prefix): v for k, v in joined.items() if k.startswith(prefix)}
-
-    value.load_state_dict({name: torch.from_numpy(array) for name, array in part("value/").items()})
-    for i, parameter in enumerate(value.network.parameters()):
-        if kept := part(f"adam/{i}/"):
-            optimiser.state[parameter] = {
-                name: torch.from_numpy(array) for name, array in kept.items()
-            }
-    for name in history:
-        history[name] = arrays[f"history/{name}"].tolist()
-    return CMAES.from_state(part("es/"))
+    restore(path, arrays, {"value": value}, {"adam": optimiser}, history)
+    state: dict[str, Any] = {name: np.array(array) for name, array in arrays.items()}
+    state |= metadata
+    prefix = "es/"
+    return CMAES.from_state(
+        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    )

@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import Imagined, check_dream, check_price, most_paid, paid
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
 from wmlib.agents.world_models.mixture import sample
-from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.checks import check_kind, check_number, check_positive, check_seed, check_whole
 from wmlib.returns import lambda_returns
-from wmlib.training import History, NotFiniteError, seeded
+from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def train_behaviour(
     config: BehaviourConfig | None = None,
     *,
     seed: int = 0,
+    state: Path | None = None,
+    every: int = 25,
     progress: bool = True,
 ) -> Learned:
     """Train C in M's dreams from nothing (all zeros, as evolution begins) by their gradients.
@@ -169,16 +172,20 @@ def train_behaviour(
         controller: sizes of C.
         config: of the training.
         seed: of the value function's first weights, the moments drawn and all noise.
+        state: file from which a killed run goes on, with the same bits: each update has its own
+            generator. It is rewritten every `every` updates, and knows M and the starts by digest.
+        every: updates between two states.
         progress: show a bar.
 
     Raises:
-        ValueError: the seed is out of range, the parts do not fit together, or C chooses among
-            actions (a `Discrete` space).
+        ValueError: a number is out of range, the parts do not fit together, C chooses among
+            actions (a `Discrete` space), or the state belongs to another run.
         TypeError: a part is not what it should be.
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
     cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
     check_seed(seed)
+    check_whole("every", every, 1)
     for name, part, kind in (
         ("memory", memory, MDNRNN), ("starts", starts, Starts), ("config", cfg, BehaviourConfig),
         ("controller", shape, ControllerConfig),
@@ -194,18 +201,28 @@ def train_behaviour(
             f"a choice among {shape.choices} actions has no gradient: evolve C (train_in_dream)"
         )
     check_price(memory, cfg.price)
-    parameters = torch.zeros(shape.parameters, requires_grad=True)
+    parameters = nn.Parameter(torch.zeros(shape.parameters))
     value = seeded(seed, lambda: ValueFunction(cfg.value))
     of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
     of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
     most = most_paid(memory.config, cfg.pace)
     discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
     history: History = {"dream_return": [], "dream_cost": [], "gradient": []}
+    identity = {
+        "config": f"{cfg} of {shape}", "seed": str(seed),
+        "dreams": "" if state is None else dreams_digest(memory, starts),
+    }  # fmt: skip
+    modules = {"controller": nn.ParameterList([parameters]), "value": value}
+    parts = modules, {"adam of C": of_c, "adam of the value": of_value}, history
+    first = resumed(state, identity, *parts)
     learning = [p for p in memory.parameters() if p.requires_grad]
     for parameter in learning:  # no gradient for M: half the work
         parameter.requires_grad_(False)
     try:
-        bar = tqdm(range(cfg.updates), "training C in dreams", disable=not progress)
+        bar = tqdm(
+            range(first, cfg.updates), "training C in dreams", initial=first, total=cfg.updates,
+            disable=not progress,
+        )  # fmt: skip
         for update in bar:
             rng = np.random.default_rng([seed, update])
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -237,6 +254,8 @@ def train_behaviour(
             history["dream_cost"].append(float(dreamed.costs.detach().mean()))
             history["gradient"].append(norm)
             bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
+            if state is not None and ((update + 1) % every == 0 or update + 1 == cfg.updates):
+                save_state(state, identity, update + 1, *parts)
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, check_codes
+from wmlib.storage import digest
 from wmlib.typed import check_type, typed
 
 
@@ -27,6 +28,12 @@ class Starts(NamedTuple):
     def take(self, rows: np.ndarray | Tensor | slice) -> Starts:
         """Some of them."""
         return Starts(*(part[rows] for part in self))
+
+
+def dreams_digest(memory: MDNRNN, starts: Starts) -> str:
+    """SHA-256 of all that dreams come from: M's weights, and the moments they begin in."""
+    parts = {**memory.state_dict(), **{f"starts/{k}": v for k, v in starts._asdict().items()}}
+    return digest({name: tensor.cpu().numpy() for name, tensor in parts.items()}, {})
 
 
 @typed

@@ -1,0 +1,162 @@
+"""One episode, and driving it."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from wmlib.episodes import Episode, run_episode
+from wmlib.exploration import SmoothRandomPolicy
+
+
+def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
+    return Episode(
+        observations=np.full((steps + 1, 2, 2, 3), value, np.uint8),
+        actions=np.zeros((steps, 2), np.float32),
+        rewards=np.arange(steps, dtype=np.float32),
+        terminated=True,
+        truncated=False,
+        seed=seed,
+        extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
+    )
+
+
+def balance(act: Callable | None = None) -> object:
+    """A policy for CartPole-v1; its class is local, so that it is pickled whole."""
+
+    class Balance:
+        def reset(self, rng: np.random.Generator) -> None:
+            self.rng, self.seen = rng, 0
+
+        def act(self, observation: np.ndarray) -> int:
+            self.seen += 1
+            if act is not None:
+                act(self, observation)
+            return int(observation[2] + 0.1 * self.rng.standard_normal() > 0)
+
+    return Balance()
+
+
+def test_an_episode_checks_its_lengths() -> None:
+    whole = episode(5)
+    assert len(whole) == 5
+    assert whole.total_reward == 10.0
+    arrays = whole.observations, whole.actions, whole.rewards
+    with pytest.raises(ValueError, match="5 actions needs 6 observations and 5 rewards, got 5"):
+        Episode(arrays[0][:-1], *arrays[1:], True, False, 0)
+    with pytest.raises(ValueError, match="at least one action"):
+        Episode(arrays[0][:1], arrays[1][:0], arrays[2][:0], True, False, 0)
+    with pytest.raises(TypeError, match="observations must be an array of numbers"):
+        Episode(np.array([{}] * 6), *arrays[1:], True, False, 0)
+
+
+def test_run_episode_equals_a_plain_loop() -> None:
+    env = gym.make("CartPole-v1")
+    recorded = run_episode(env, balance(), seed=3)
+    policy, (observation, _) = balance(), env.reset(seed=3)
+    policy.reset(np.random.default_rng(3))
+    for t in range(len(recorded)):
+        assert np.array_equal(recorded.observations[t], observation)
+        action = policy.act(observation)
+        assert recorded.actions[t] == action
+        observation, reward, terminated, truncated, _ = env.step(action)
+        assert recorded.rewards[t] == reward
+    assert np.array_equal(recorded.observations[-1], observation)
+    assert (recorded.terminated, recorded.truncated) == (terminated, truncated)
+    assert recorded.actions.dtype == np.int64
+    assert recorded.observations.dtype == np.float32
+
+
+def test_buffers_that_are_used_again_are_copied() -> None:
+    class Counter(gym.Env):
+        observation_space = gym.spaces.Box(0, 100, (1,), np.float32)
+        action_space = gym.spaces.Box(0, 100, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            self.buffer = np.zeros(1, np.float32)
+            return self.buffer, {}
+
+        def step(self, action):
+            self.buffer += 1
+            return self.buffer, 1.0, False, bool(self.buffer[0] == 4), {}
+
+    class Same:
+        def reset(self, rng: np.random.Generator) -> None:
+            self.buffer = np.zeros(1, np.float32)
+
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            self.buffer += 2
+            return self.buffer
+
+    recorded = run_episode(Counter(), Same(), seed=0)
+    assert recorded.observations[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert recorded.actions[:, 0].tolist() == [2, 4, 6, 8]
+
+
+def test_what_info_says_in_numbers_is_kept() -> None:
+    class Talker(gym.Env):
+        observation_space = action_space = gym.spaces.Box(0, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            self.t = 0
+            return np.zeros(1, np.float32), {"both": np.zeros(2), "once": 9, "name": "a"}
+
+        def step(self, action):
+            self.t += 1
+            info = {"both": np.full(2, self.t), "step": self.t, "ragged": np.zeros(self.t)}
+            return np.zeros(1, np.float32), 0.0, self.t == 3, False, info | {"name": "b"}
+
+    recorded = run_episode(Talker(), SmoothRandomPolicy(gym.spaces.Box(0, 1, (1,))), seed=0)
+    assert recorded.extras.keys() == {"both", "step"}
+    assert recorded.extras["both"].tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
+    assert recorded.extras["step"].tolist() == [1, 2, 3]
+
+
+def own_environment(**changed: object) -> type[gym.Env]:
+    """Five steps of four pixels; its class is local, so that it is pickled whole."""
+
+    class Own(gym.Env):
+        observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+        action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.t = 0
+            return changed.get("first", np.zeros((2, 2, 1), np.uint8)), {}
+
+        def step(self, action):
+            self.t += 1
+            frame = changed.get("frame", np.full((2, 2, 1), self.t, np.uint8))
+            return frame, changed.get("reward", 1.0), self.t == 5, False, {}
+
+    return Own
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_refused_with_its_decision(value: float) -> None:
+    policy = SmoothRandomPolicy(gym.spaces.Box(-1, 1, (2,), np.float32))
+    for name, changed, decision in (
+        ("reward", {"reward": value}, 1),
+        ("observation", {"frame": np.full(3, value)}, 1),
+        ("observation", {"first": np.full(3, value)}, 0),
+    ):
+        with pytest.raises(ValueError, match=f"the {name} of decision {decision} is not a finite"):
+            run_episode(own_environment(**changed)(), policy, seed=0)
+
+    class Wild(SmoothRandomPolicy):
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            return np.array([0.0, value])
+
+    with pytest.raises(ValueError, match="the action of decision 1 is not a finite"):
+        run_episode(own_environment()(), Wild(gym.spaces.Box(-1, 1, (2,), np.float32)), seed=0)
+
+
+def test_wrong_types_are_named() -> None:
+    whole = episode(5)
+    arrays = whole.observations, whole.actions, whole.rewards
+    for where, name in enumerate(("observations", "actions", "rewards")):
+        for wrong in (None, 3.0, [1, 2], np.array(3.0), np.array(["a"] * 5)):
+            parts = [*arrays[:where], wrong, *arrays[where + 1 :]]
+            with pytest.raises(TypeError, match=f"{name} must be an array of numbers, got"):
+                Episode(*parts, True, False, 0)
