@@ -457,6 +457,36 @@ def test_ctrl_c_keeps_what_was_collected(jobs: str, tmp_path: Path) -> None:
     assert seeds == sorted(set(seeds)) and len(seeds) > 1
 
 
+def test_an_interrupted_collecting_goes_on_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from wmlib import collecting
+
+    run, seeds = collecting.run_episode, []
+
+    def counted(env: object, policy: object, seed: int, *limits: object) -> Episode:
+        seeds.append(seed)
+        if len(seeds) == 3:
+            raise KeyboardInterrupt
+        return run(env, policy, seed, *limits)
+
+    monkeypatch.setattr(collecting, "run_episode", counted)
+    command = ["collect", "Pendulum-v1", "--episodes", "4", "--max-steps", "3", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path / "a")]) == 130
+    assert f"2 are kept in {tmp_path / 'a'}; the same call goes on" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "a"), "--max-steps", "4"]) == 2
+    assert "of another run, with another limits" in capsys.readouterr().err
+    assert main(["train", "vision", "--data", str(tmp_path / "a"), "--out", "v.safetensors"]) == 2
+    assert "episode-000002.safetensors is missing, and 1 more of 4" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "a"), "--json"]) == 0
+    assert said(capsys)["episodes"] == 4
+    assert seeds == [0, 1, 2, 2, 3]
+    assert main([*command, "--out", str(tmp_path / "b")]) == 0
+    assert Replay.load(tmp_path / "a").digest() == Replay.load(tmp_path / "b").digest()
+    assert main([*command, "--out", str(tmp_path / "a")]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
 def test_an_interrupted_training_goes_on_with_its_own_data_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

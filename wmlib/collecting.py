@@ -104,9 +104,11 @@ def collect(
             policy, spec, kwargs, seed + index, max_steps, patience, time_limit, os.getpid()
         )
 
+    batch = "auto" if folder is None else 1  # an episode that waits for others can be lost
+    parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=batch)
     if folder is None:
         done: dict[int, Episode] = {}
-        _collect_missing(task, seed, episodes, done, done.__setitem__, n_jobs, progress)
+        _collect_missing(parallel, task, seed, episodes, done, done.__setitem__, progress)
         return _ordered(done)
     identity = {
         "environment": f"{spec.id} {kwargs}", "first seed": str(seed),
@@ -117,7 +119,7 @@ def collect(
         growing = Growing(folder, episodes, identity)
         done = growing.episodes
         try:
-            _collect_missing(task, seed, episodes, done, growing.add, n_jobs, progress)
+            _collect_missing(parallel, task, seed, episodes, done, growing.add, progress)
         except (CollectError, CollectInterrupt) as stop:
             if done:
                 stop.args = (f"{stop}\n{len(done)} are kept in {folder}; the same call goes on",)
@@ -126,18 +128,17 @@ def collect(
 
 
 def _collect_missing(
+    parallel: joblib.Parallel,
     task: Callable[[int], Any],
     seed: int,
     episodes: int,
     done: Mapping[int, Episode],
     keep: Callable[[int, Episode], None],
-    n_jobs: int | None,
     progress: bool,
 ) -> None:
     """Have the workers drive the episodes that are not in `done`; `keep` puts each there."""
     returns = [episode.total_reward for episode in done.values()]
     missing = [i for i in range(episodes) if i not in done]
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
     try:
         with tqdm(
             total=episodes, initial=len(done), desc="collecting", unit="episode",

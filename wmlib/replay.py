@@ -155,6 +155,9 @@ class Replay:
     def load(cls, folder: str | Path, *, verify: bool = True, unfinished: bool = False) -> Replay:
         """Open the episodes of a folder as memory maps.
 
+        While it is open its files must not be cut short: to read beyond the new end of a mapped
+        file ends the process (SIGBUS). This library never does so, it replaces files whole.
+
         Args:
             folder: of `save` or of `wmlib.collecting.collect`.
             verify: whether to compare every file with its digest, which reads it once.

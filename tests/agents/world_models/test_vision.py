@@ -146,11 +146,11 @@ def test_an_interrupted_run_does_not_go_on_with_other_data(
         save(*arguments)
         raise KeyboardInterrupt
 
-    save = training._save
+    save = training.save_state
     first, second = replay_of(skies(30)), replay_of(skies(30, seed=1))
     options = {"steps": 2, "state": tmp_path / "state.safetensors", "progress": False}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_save", killed)
+        patch.setattr(training, "save_state", killed)
         train_vision(first, SMALL, **options)
     with pytest.raises(ValueError, match="state of another run, with another data"):
         train_vision(second, SMALL, **options)
