@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path, kept: str) -> No
 
 
 def test_steps_are_shared_exactly() -> None:
-    assert budgets(WorldModelsConfig(), 3000) == [1200, 600, 600, 600]
+    assert budgets(WorldModelsConfig(), 3000) == [1200, 450, 450, 450, 450]
     for steps in (5, 17, 100, 1001):
         shares = budgets(TINY, steps)
         assert sum(shares) == steps and max(shares[1:]) - min(shares[1:]) <= 1

@@ -53,39 +53,40 @@ class WorldModelsConfig:
 
     random_share: float = 0.4
     """of the real steps: random play, in (0, 1] (ours)"""
-    cycles: int = 3
+    cycles: int = 4
     """of playing, learning and dreaming, which share the other steps evenly (ours)"""
-    noise: float = 0.3
+    noise: float = 0.2
     """of C's play, see `wmlib.agents.world_models.agent.WorldModelPolicy` (ours)"""
     vision: VisionConfig = field(
         default_factory=lambda: VisionConfig(
-            latent=16, channels=(16, 32), reconstruction_weight=10.0, kl_floor=0.1,
+            latent=16, channels=(16,), reconstruction_weight=30.0, learning_rate=3e-3, batch=64,
             frame=(16, 16, 1),
         )
     )  # fmt: skip
-    """of V (ours: two convolutions take 16 x 16 to 4 x 4)"""
-    vision_steps: int = 1000
+    """of V (ours: one convolution; two of them still leave the ball out after 500 updates, one
+    shows it in every cell)"""
+    vision_steps: int = 500
     """updates of a V that begins"""
-    cycle_vision_steps: int = 200
+    cycle_vision_steps: int = 60
     """updates of a V that goes on, a cycle"""
     memory: MemoryConfig = field(
         default_factory=lambda: MemoryConfig(
-            latent=16, actions=3, hidden=64, reward="normal", reward_weight=10.0, window=1,
-            batch=256, learning_rate=1e-2,
+            latent=16, actions=3, hidden=64, reward="normal", reward_weight=10.0, end_weight=10.0,
+            window=2, batch=192, learning_rate=1e-2,
         )
     )  # fmt: skip
-    """of M (ours). One picture of PixelCatch shows the whole state, so a window of one decision
-    tells M all. From windows of whole episodes it learned their rewards by heart instead: a
-    sequence of nine actions names the episode that it comes from"""
-    memory_steps: int = 1200
+    """of M (ours). One picture of PixelCatch shows the whole state, so short windows tell M all.
+    From windows of whole episodes it learned their rewards by heart instead: a sequence of nine
+    actions names the episode that it comes from"""
+    memory_steps: int = 1000
     """updates of an M that begins"""
-    cycle_memory_steps: int = 800
+    cycle_memory_steps: int = 400
     """updates of an M that goes on, a cycle"""
     warm: int = 0
     """real decisions that M reads before a dream begins"""
     dream: DreamTrainingConfig = field(
         default_factory=lambda: DreamTrainingConfig(
-            generations=200, population=32, starts=64, horizon=9, temperature=1.0, sigma=0.5,
+            generations=80, population=32, starts=32, horizon=9, temperature=1.0, sigma=0.5,
             discount=1.0,
         )
     )  # fmt: skip
