@@ -334,7 +334,7 @@ def test_an_interrupted_collecting_goes_on_and_ends_with_the_same_files(
     def note(policy: object, observation: np.ndarray) -> None:
         seed = policy.rng.bit_generator.seed_seq.entropy
         if policy.seen == 1:
-            with (driven / str(seed)).open("a") as file:
+            with (driven / str(seed)).open("a", encoding="utf-8") as file:
                 file.write("x")
         if seed == 44 and not (driven / "again").exists():
             time.sleep(0.5)  # the others of its turn are done by then
@@ -350,7 +350,7 @@ def test_an_interrupted_collecting_goes_on_and_ends_with_the_same_files(
     resumed = collect(balance(act=note), folder=killed, n_jobs=n_jobs, **options)
     assert files(killed) == files(whole)
     assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
-    again = {name for name in map(str, range(40, 47)) if (driven / name).read_text() == "xx"}
+    again = {name for name in map(str, range(40, 47)) if (driven / name).read_text("utf-8") == "xx"}
     assert not again & {str(40 + int(name[8:14])) for name in kept}
     assert Replay.load(killed).digest() == Replay(plain).digest()
 

@@ -185,7 +185,8 @@ def _check_noise(noise: Tensor, raw: Tensor) -> None:
 def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:
     """Bring raw outputs (..., A) into the range of each action; of a choice, take the largest."""
     if names[0] == "argmax":
-        return F.one_hot(raw.argmax(-1), len(names)).to(raw.dtype)  # (..., A)
+        choice = raw.argmax(-1)  # (...)
+        return F.one_hot(choice, len(names)).to(raw.dtype)  # (..., A)
     columns = []
     for name, column in zip(names, raw.unbind(-1), strict=True):
         if name == "sigmoid":
