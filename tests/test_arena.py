@@ -353,6 +353,7 @@ def test_the_command_says_how_each_did(tmp_path: Path, capsys: pytest.CaptureFix
         ({"--agents": "dqn@-1"}, "unknown agent 'dqn@-1'"),
         ({"--agents": "dqn@007"}, "unknown agent 'dqn@007'"),
         ({"--agents": "random,random"}, "enters once, got 'random' twice in 'random,random'"),
+        ({"--agents": "dqn,random,dqn"}, "enters once, got 'dqn' twice"),
         ({"--steps": "3"}, "steps must be at least 4, got 3"),
         ({"--seeds": "0"}, "seeds must be at least 1, got 0"),
         ({"--jobs": "0"}, "n_jobs must not be 0"),
@@ -422,6 +423,21 @@ def test_the_agents_are_found_without_the_extra() -> None:
     code = "import sys, wmlib.cli, wmlib.entrants; print('wmlib.rivals' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+def test_committed_rows_are_complete() -> None:
+    """Each agent of a world with the same real steps has the same seeds."""
+    rows = load_rows(ROOT / "benchmarks" / "results" / "arena.json")
+    races: dict[tuple[str, int], dict[str, set[int]]] = {}
+    for row in rows:
+        agents = races.setdefault((row["world"], row["real_steps"]), {})
+        agents.setdefault(row["agent"], set()).add(row["seed"])
+        due = tuple(one["real_steps"] for one in row["evaluations"])
+        assert due == examinations(row["real_steps"])
+        assert all(len(one["returns"]) >= 30 for one in row["evaluations"])
+    assert races
+    for agents in races.values():
+        assert "random" in agents and len({frozenset(seeds) for seeds in agents.values()}) == 1
 
 
 class TestRivals:
