@@ -24,7 +24,6 @@ from wmlib import arena
 from wmlib.arena import (
     EPISODES,
     RandomEntrant,
-    RandomPolicy,
     Row,
     Trained,
     add_row,
@@ -35,6 +34,7 @@ from wmlib.arena import (
 from wmlib.cli import main
 from wmlib.entrants import entrants
 from wmlib.envs.catch import PixelCatch
+from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,7 @@ class Walker:
 
     def run(self, env_id: str, steps: int, seed: int, examine: arena.Examine) -> Trained:
         env = gym.make(env_id)
-        policy = RandomPolicy(env.action_space)
+        policy = UniformRandomPolicy(env.action_space)
         policy.reset(np.random.default_rng(seed))
         observation, _ = env.reset(seed=seed * arena.SEEDS)
         due = examinations(steps)[self.skip :]

@@ -31,6 +31,7 @@ from wmlib.checkpoint import made_by
 from wmlib.checks import check_whole
 from wmlib.collecting import check_jobs, collect, end_with, specification
 from wmlib.episodes import Policy
+from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError, alone_in, check_regular, read_json, write_atomically
 
 EPISODES = 100
@@ -84,19 +85,6 @@ class Entrant(Protocol):
         ...
 
 
-class RandomPolicy:
-    """Any action of the space is as likely as any other."""
-
-    def __init__(self, space: gym.Space) -> None:
-        self.space = space
-
-    def reset(self, rng: np.random.Generator) -> None:
-        self.space.seed(int(rng.integers(2**31)))
-
-    def act(self, observation: np.ndarray) -> Any:
-        return self.space.sample()
-
-
 class RandomEntrant:
     """The floor of every table: it learns nothing, and takes none of the steps that it may."""
 
@@ -105,7 +93,7 @@ class RandomEntrant:
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         env = gym.make(env_id)
-        policy = RandomPolicy(env.action_space)
+        policy = UniformRandomPolicy(env.action_space)
         env.close()
         for used in examinations(steps):
             examine(used, policy)

@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from wmlib.arena import Entrant, RandomEntrant
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from typing import Any
 
-AGENTS = ("random", "dqn", "ppo")
+import gymnasium as gym
+
+from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
+from wmlib.agents.world_models.train import budgets, fitted
+from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
+
+AGENTS = ("random", "world-models", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
+
+
+@dataclass(frozen=True)
+class WorldModelsEntrant:
+    """World Models, whose cycles end where it is examined."""
+
+    config: WorldModelsConfig = field(
+        default_factory=lambda: WorldModelsConfig(random_share=0.25, cycles=3)
+    )
+
+    def check(self, env: gym.Env, steps: int) -> None:
+        fitted(self.config, env)
+        ends = set(accumulate(budgets(self.config, steps)))
+        if not ends >= set(examinations(steps)):
+            raise ValueError(f"its cycles need a number of steps that 4 divides, got {steps}")
+
+    def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
+        def after(used: int, agent: Agent) -> None:
+            if used in examinations(steps):
+                examine(used, agent.policy())
+
+        config = self.config
+        agent = train_world_models(
+            env_id, steps=steps, seed=seed, config=config, progress=False, after=after
+        )
+        cycles, networks = config.cycles, (agent.vision, agent.memory)
+        learned = sum(p.numel() for network in networks for p in network.parameters())
+        settings: Mapping[str, Any] = {
+            "generations": (1 + cycles) * config.dream.generations, "config": asdict(config)
+        }  # fmt: skip
+        return Trained(
+            updates=config.vision_steps + config.memory_steps
+            + cycles * (config.cycle_vision_steps + config.cycle_memory_steps),
+            parameters=learned + agent.controller.parameters.numel(),
+            settings=settings,
+        )  # fmt: skip
 
 
 def entrants(names: str) -> dict[str, Entrant]:
@@ -32,6 +77,8 @@ def _entrant(name: str) -> Entrant:
         )
     if kind == "random":
         return RandomEntrant()
+    if kind == "world-models":
+        return WorldModelsEntrant()
     try:
         from wmlib.rivals import DQNEntrant, PPOEntrant
     except ImportError as error:

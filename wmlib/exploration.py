@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -66,16 +67,16 @@ class SmoothRandomPolicy:
 
 
 class UniformRandomPolicy:
-    """Each action of a Discrete space equally likely, in every decision anew."""
+    """Any action of the space is as likely as any other, in every decision anew."""
 
-    def __init__(self, space: gym.spaces.Discrete) -> None:
+    def __init__(self, space: gym.Space) -> None:
         self.space = space
 
     def reset(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self.space.seed(int(rng.integers(2**31)))
 
-    def act(self, observation: np.ndarray) -> int:
-        return int(self.space.start + self._rng.integers(self.space.n))
+    def act(self, observation: np.ndarray) -> Any:
+        return self.space.sample()
 
 
 def random_policy(space: gym.Space) -> SmoothRandomPolicy | UniformRandomPolicy:

@@ -28,6 +28,7 @@ from wmlib.agents.world_models.tiles import (
     tile_rewards,
     without_laps,
 )
+from wmlib.agents.world_models.train import WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.agents.world_models.vision import VAE, VisionConfig, VisionLoss, train_vision
 
@@ -64,6 +65,7 @@ __all__ = [
     "VisionConfig",
     "VisionLoss",
     "WorldModelPolicy",
+    "WorldModelsConfig",
     "above_zero",
     "after_real_steps",
     "choose",
@@ -89,6 +91,7 @@ __all__ = [
     "train_in_dream",
     "train_memory",
     "train_vision",
+    "train_world_models",
     "warm_up",
     "without_laps",
 ]

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,6 +111,7 @@ def train_world_models(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    after: Callable[[int, Agent], None] | None = None,
 ) -> Agent:
     """From nothing to an agent, within `steps` decisions in the real environment.
 
@@ -123,6 +124,7 @@ def train_world_models(
         folder: where each cycle is kept, and the result; None keeps nothing.
         resume: go on with the run in `folder`, after the last cycle that was finished.
         progress: show bars, and a line for each cycle.
+        after: called after each cycle with the real steps used so far, and the agent.
 
     Raises:
         ValueError: the environment is unknown or another, a number is out of range, the folder
@@ -139,7 +141,7 @@ def train_world_models(
             folder = stack.enter_context(tempfile.TemporaryDirectory())
         identity = {"environment": env_id, "steps": steps, "seed": seed}
         claim(Path(folder), identity | {"config": dataclasses.asdict(config)}, resume)
-        return _Run(Path(folder), env_id, env, seed, config, progress).train(shares)
+        return _Run(Path(folder), env_id, env, seed, config, progress).train(shares, after)
 
 
 class _Run:
@@ -156,7 +158,7 @@ class _Run:
         )
         self.replay, self.log = Replay(), Log(folder / "log.csv")
 
-    def train(self, shares: Sequence[int]) -> Agent:
+    def train(self, shares: Sequence[int], after: Callable[[int, Agent], None] | None) -> Agent:
         """A cycle for each share of the real steps; the last one's agent is the result."""
         agent: Agent | None = None
         for cycle, share in enumerate(shares):
@@ -164,13 +166,15 @@ class _Run:
             row: Row = {"cycle": cycle, **self._play(agent, share, place / "episodes")}
             if (place / "controller.safetensors").exists():
                 agent = Agent.load(place)
-                continue
-            agent, learned = self._learn(agent, cycle)
-            agent.save(place, made := self._made(began))
-            if not self.log.has(cycle):
-                self.log.add(row | learned | {"seconds": made["wall_seconds"]})
-                if self.progress:
-                    tqdm.write(_line(self.log.rows[-1], len(shares) - 1), file=sys.stderr)
+            else:
+                agent, learned = self._learn(agent, cycle)
+                agent.save(place, made := self._made(began))
+                if not self.log.has(cycle):
+                    self.log.add(row | learned | {"seconds": made["wall_seconds"]})
+                    if self.progress:
+                        tqdm.write(_line(self.log.rows[-1], len(shares) - 1), file=sys.stderr)
+            if after is not None:
+                after(self.replay.steps, agent)
         assert agent is not None  # there is always a first share
         made = self._made(began) | {"wall_seconds": round(self.log.total("seconds"), 1)}
         agent.save(self.folder, made | {"real_steps": self.replay.steps})
