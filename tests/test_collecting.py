@@ -350,7 +350,8 @@ def test_an_interrupted_collecting_goes_on_and_ends_with_the_same_files(
     resumed = collect(balance(act=note), folder=killed, n_jobs=n_jobs, **options)
     assert files(killed) == files(whole)
     assert all(same(a, b) for a, b in zip(resumed, expected, strict=True))
-    again = {name for name in map(str, range(40, 47)) if (driven / name).read_text("utf-8") == "xx"}
+    marks = {str(seed): (driven / str(seed)).read_text(encoding="utf-8") for seed in range(40, 47)}
+    again = {name for name, mark in marks.items() if mark == "xx"}
     assert not again & {str(40 + int(name[8:14])) for name in kept}
     assert Replay.load(killed).digest() == Replay(plain).digest()
 
