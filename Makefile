@@ -25,8 +25,8 @@ help:  ## show this list
 setup: $(READY)  ## make .venv, install requirements.txt and wmlib in it, fetch the demos' browser files
 
 $(READY): requirements.txt pyproject.toml book/_ext/vendor.py book/_ext/platforms.py
-	@$(PYTHON) book/_ext/platforms.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@"$(PYTHON)" book/_ext/platforms.py
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo 'make: $(PYTHON) could not make a virtual environment (Debian, Ubuntu: install python3-venv)' >&2; exit 1; }
 	@echo 'Installing the packages of requirements.txt in $(VENV): minutes the first time, and only then.'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.txt

@@ -12,8 +12,11 @@ from types import ModuleType
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "book" / "_ext" / "vendor.py"
+# Python under a shell, whose first line may not hold the spaces of a path.
 FAKE = """\
-#!{python}
+#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import pathlib, shutil, sys
 arguments = sys.argv[1:]
 pathlib.Path({log!r}).open("a").write(" ".join(arguments[:2]) + "\\n")
