@@ -7,9 +7,10 @@ showing what an older library printed. Here a hash of those, and of the results 
 differs, the cache is dropped and every chapter runs again. What an editor or a file browser leaves
 there is no input: hidden files, backups, and files half written.
 
-Sphinx has the same blind spot one floor up: a page that gave a warning is not read again while its
-source stays as it is, so the second of two equal builds would pass. After a build with a warning
-the record of what has been read is dropped. (Outputs are cached: that costs seconds, not minutes.)
+Sphinx has the same blind spot one floor up. A page that gave a warning is not read again while its
+source stays as it is, so the second of two equal builds would pass; a style that changed is not
+copied; a page that was not read again loses its previews of the glossary. So the record of what has
+been read is dropped after each build. (Outputs are cached: that costs seconds, not minutes.)
 
 The traceback of a chapter that failed lies among the pages, with paths of this machine: it is moved
 beside them, to ``_build/reports``, where nobody serves it.
@@ -94,15 +95,9 @@ def drop_stale_cache(app: Sphinx, config: Any) -> None:
         forget_pages(app)
 
 
-def forget_pages(app: Sphinx) -> None:
+def forget_pages(app: Sphinx, exception: Exception | None = None) -> None:
     """Make the next build read every page anew."""
     Path(app.doctreedir, ENV_PICKLE_FILENAME).unlink(missing_ok=True)
-
-
-def forget_pages_after_warning(app: Sphinx, exception: Exception | None) -> None:
-    """Let a warning come back in every build until its cause is gone."""
-    if exception is not None or app._warncount:
-        forget_pages(app)
 
 
 def take_reports_away(app: Sphinx, exception: Exception | None) -> None:
@@ -117,6 +112,6 @@ def take_reports_away(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension (called by Sphinx)."""
     app.connect("config-inited", drop_stale_cache)
-    app.connect("build-finished", forget_pages_after_warning)
+    app.connect("build-finished", forget_pages)
     app.connect("build-finished", take_reports_away)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

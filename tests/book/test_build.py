@@ -139,6 +139,12 @@ def test_only_what_changed_runs_again(book: Book) -> None:
     assert book.build() == (0, set())
     assert "third-word" in book.page("one") and "third-word" in book.page("two")
 
+    style = book.root / "book" / "_static" / "book.css"
+    style.write_text(".new-word { color: red; }", encoding="utf-8")
+    assert book.build() == (0, set())
+    built = book.root / "_build" / "html" / "_static" / "book.css"
+    assert "new-word" in built.read_text(encoding="utf-8")
+
 
 def test_each_input_counts(book: Book) -> None:
     sys.path.insert(0, str(ROOT / "book" / "_ext"))
