@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wmlib.commands import (
     Result,
@@ -31,10 +31,6 @@ from wmlib.commands import (
     run_world_models,
     scripts,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 DESCRIPTION = """\
 World models from scratch: collect experience, train V, M and C, score them, dream.

@@ -5,7 +5,7 @@ deterministic: Dyna-Q (section 8.2); Dyna-Q+ (8.3), which goes back to look wher
 for long; and prioritized sweeping (8.4), which imagines first what matters most. Beside them what
 they all approach: exact value iteration.
 
->>> from wmlib.dyna import DynaConfig, DynaQ, episode_lengths
+>>> from wmlib.agents.dyna import DynaConfig, DynaQ, episode_lengths
 >>> from wmlib.envs.maze import Maze
 >>> maze = Maze()
 >>> episode_lengths(DynaQ(maze, DynaConfig(planning=50), seed=1), maze, episodes=5)

@@ -6,7 +6,7 @@
 
 const MAGIC = "WMLIB-1\n";
 
-// Bytes of wmlib.demos.weights.pack -> {header, arrays: name -> {shape, values: Float32Array}}.
+// Bytes of page/weights.py -> {header, arrays: name -> {shape, values: Float32Array}}.
 export function unpack(bytes) {
   const view = ArrayBuffer.isView(bytes)
     ? new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -1,4 +1,4 @@
-// Dyna-Q, its model and value iteration, number for number those of wmlib.dyna, for pages that have
+// Dyna-Q, its model and value iteration, number for number those of wmlib.agents.dyna, for pages that have
 // no kernel.
 //
 // Nothing here touches the page. A test lives the same lives in Python: same seed, same draws, same
@@ -176,7 +176,7 @@ export class TabularModel {
     return this.after[pair] === next && this.rewards[pair] === reward;
   }
 
-  // (S, A) with -1 where the episode ends or nothing was tried, as wmlib.dyna.value_iteration reads it.
+  // (S, A) with -1 where the episode ends or nothing was tried, as its value_iteration reads it.
   nextStates() {
     return this.after.map((next, pair) => (this.tried[pair] ? next : ENDS));
   }
@@ -203,7 +203,7 @@ export function valueIteration(nextStates, rewards, discount, tolerance = 1e-12)
   }
 }
 
-// The states on the best way from `start`, as wmlib.dyna.greedy_path gives them.
+// The states on the best way from `start`, as its greedy_path gives them.
 export function greedyPath(values, nextStates, start) {
   const path = [start];
   for (;;) {
