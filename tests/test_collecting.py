@@ -12,6 +12,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from experience import balance, own_environment
 
 from wmlib.collecting import CollectError, CollectInterrupt, collect
 from wmlib.episodes import Episode, EpisodeTimeout, run_episode
@@ -25,22 +26,6 @@ PENDULUM = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
 
 def same(a: Episode, b: Episode) -> bool:
     return Replay([a]).digest() == Replay([b]).digest()
-
-
-def balance(act: Callable | None = None) -> object:
-    """A policy for CartPole-v1; its class is local, so that it is pickled whole."""
-
-    class Balance:
-        def reset(self, rng: np.random.Generator) -> None:
-            self.rng, self.seen = rng, 0
-
-        def act(self, observation: np.ndarray) -> int:
-            self.seen += 1
-            if act is not None:
-                act(self, observation)
-            return int(observation[2] + 0.1 * self.rng.standard_normal() > 0)
-
-    return Balance()
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
@@ -132,26 +117,6 @@ def test_an_unknown_environment_is_named() -> None:
 
 
 # Environments of one's own, numbers that are none, and how collecting ends
-
-
-def own_environment(**changed: object) -> type[gym.Env]:
-    """Five steps of four pixels; its class is local, so that it is pickled whole."""
-
-    class Own(gym.Env):
-        observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
-        action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.t = 0
-            return changed.get("first", np.zeros((2, 2, 1), np.uint8)), {}
-
-        def step(self, action):
-            self.t += 1
-            frame = changed.get("frame", np.full((2, 2, 1), self.t, np.uint8))
-            return frame, changed.get("reward", 1.0), self.t == 5, False, {}
-
-    return Own
 
 
 @pytest.fixture

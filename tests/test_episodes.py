@@ -1,41 +1,12 @@
 """One episode, and driving it."""
 
-from collections.abc import Callable
-
 import gymnasium as gym
 import numpy as np
 import pytest
+from experience import balance, episode, own_environment
 
 from wmlib.episodes import Episode, run_episode
 from wmlib.exploration import SmoothRandomPolicy
-
-
-def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
-    return Episode(
-        observations=np.full((steps + 1, 2, 2, 3), value, np.uint8),
-        actions=np.zeros((steps, 2), np.float32),
-        rewards=np.arange(steps, dtype=np.float32),
-        terminated=True,
-        truncated=False,
-        seed=seed,
-        extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
-    )
-
-
-def balance(act: Callable | None = None) -> object:
-    """A policy for CartPole-v1; its class is local, so that it is pickled whole."""
-
-    class Balance:
-        def reset(self, rng: np.random.Generator) -> None:
-            self.rng, self.seen = rng, 0
-
-        def act(self, observation: np.ndarray) -> int:
-            self.seen += 1
-            if act is not None:
-                act(self, observation)
-            return int(observation[2] + 0.1 * self.rng.standard_normal() > 0)
-
-    return Balance()
 
 
 def test_an_episode_checks_its_lengths() -> None:
@@ -111,26 +82,6 @@ def test_what_info_says_in_numbers_is_kept() -> None:
     assert recorded.extras.keys() == {"both", "step"}
     assert recorded.extras["both"].tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
     assert recorded.extras["step"].tolist() == [1, 2, 3]
-
-
-def own_environment(**changed: object) -> type[gym.Env]:
-    """Five steps of four pixels; its class is local, so that it is pickled whole."""
-
-    class Own(gym.Env):
-        observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
-        action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            self.t = 0
-            return changed.get("first", np.zeros((2, 2, 1), np.uint8)), {}
-
-        def step(self, action):
-            self.t += 1
-            frame = changed.get("frame", np.full((2, 2, 1), self.t, np.uint8))
-            return frame, changed.get("reward", 1.0), self.t == 5, False, {}
-
-    return Own
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])

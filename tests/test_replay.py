@@ -6,22 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from experience import episode
 
 from wmlib.episodes import Episode
 from wmlib.replay import Replay, draw_windows
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
-
-
-def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
-    return Episode(
-        observations=np.full((steps + 1, 2, 2, 3), value, np.uint8),
-        actions=np.zeros((steps, 2), np.float32),
-        rewards=np.arange(steps, dtype=np.float32),
-        terminated=True,
-        truncated=False,
-        seed=seed,
-        extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
-    )
 
 
 def same(a: Episode, b: Episode) -> bool:
