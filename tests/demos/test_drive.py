@@ -50,6 +50,18 @@ def control(name: str) -> str:
     return f"Number({text}.replace('−', '-'))"
 
 
+# Keeps the most that a control has shown from now on, as `window.most`.
+WATCH = """
+(control) => {
+  const read = new Function("demo", `return ${control}`);
+  const demo = document.querySelector(".wm-demo");
+  window.most = 0;
+  new MutationObserver(() => { window.most = Math.max(window.most, read(demo)); })
+    .observe(demo, { subtree: true, childList: true, characterData: true });
+}
+"""
+
+
 def status(page: Page) -> str:
     return page.get_by_role("status").text_content() or ""
 
@@ -266,8 +278,11 @@ def test_pedals_by_mouse_by_keyboard_and_by_a_bare_click(
         it.wait(f"{gas} === 1")
         page.keyboard.up(" ")
         it.wait(f"{gas} === 0")
-        pedal.evaluate("(element) => element.click()")  # as a screen reader clicks
-        it.wait(f"{gas} === 1")
+        # A click as a screen reader's is over in half a second: the page itself must keep watch,
+        # since a busy machine may look again only when all is over.
+        page.evaluate(WATCH, gas)
+        pedal.evaluate("(element) => element.click()")
+        it.wait("window.most > 0")
         it.wait(f"{gas} === 0")
 
 
