@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 from anywidget import AnyWidget
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Route
 
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.collecting import collect
-from wmlib.demos.page.assets import script
 from wmlib.episodes import Episode
 from wmlib.exploration import SmoothRandomPolicy
 
 ROOT = Path(__file__).parents[2]
+DEMOS = ROOT / "wmlib" / "demos"
 Script = Callable[..., Any]
 Opened = Callable[..., AbstractContextManager["Shown"]]
 
@@ -55,54 +56,78 @@ def starts(agent: Agent) -> Starts:
     return warm_up(agent.memory, Codes.of(driven, agent.vision.encode), 19).take(slice(0, 3))
 
 
-# Numbers travel as JSON; bytes as base64 under the key "bytes".
-BODY = """
-export async function answer(input) {
+# What a body of JavaScript returns. It sees the exports of the modules, which are loaded as they
+# lie in wmlib/demos; `load` brings others. Numbers travel as JSON; bytes as base64 under "bytes".
+ANSWER = """
+async ([demos, modules, body, text]) => {
+  const input = JSON.parse(text);
   if (input.bytes) input.bytes = Uint8Array.from(atob(input.bytes), (c) => c.charCodeAt(0));
+  const load = (name) => import(demos + name);
+  const seen = Object.assign({ input, load }, ...(await Promise.all(modules.map(load))));
+  const AsyncFunction = (async () => {}).constructor;
+  const call = new AsyncFunction(...Object.keys(seen), `"use strict"; ${body}`);
   const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
-  return JSON.stringify(await (async () => { %s })(), plain);
+  return JSON.stringify(await call(...Object.values(seen)), plain);
 }
 """
 IN_NODE = """
 import { readFileSync } from "node:fs";
-console.log(await answer(JSON.parse(readFileSync(%s))));
+console.log(await (%s)(JSON.parse(readFileSync(0))));
 """
-IN_PAGE = """
-async ([source, input]) => {
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  return (await import(url)).answer(JSON.parse(input));
-}
-"""
+SITE = "http://demos.test/"  # answered from the folder, by the test itself
 
 
-@pytest.fixture(scope="session", params=["node", "chromium"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """`run(body, **input)`: what JavaScript beside the engine returns, in Node and in Chromium."""
-    in_page = request.param == "chromium"
-    where = request.getfixturevalue("browser" if in_page else "node")
-    page = where.new_page() if in_page else None
-    folder = tmp_path_factory.mktemp("engine")
-
+def as_json(given: dict[str, Any]) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, bytes):
             return base64.b64encode(value).decode()
         return value.tolist() if isinstance(value, np.ndarray | torch.Tensor) else value
 
-    def run(body: str, **given: Any) -> Any:
-        text = json.dumps({name: plain(value) for name, value in given.items()})
-        source = script("page/engine.js") + BODY % body
-        if page:
-            return json.loads(page.evaluate(IN_PAGE, [source, text]))
-        (folder / "input.json").write_text(text, encoding="utf-8")
+    return json.dumps({name: plain(value) for name, value in given.items()})
+
+
+@pytest.fixture(scope="session")
+def in_node(node: str, tmp_path_factory: pytest.TempPathFactory) -> Script:
+    """`in_node(modules, body, **input)`: what a body beside those modules returns, in Node."""
+    program = tmp_path_factory.mktemp("node") / "answer.mjs"
+    program.write_text(IN_NODE % ANSWER, encoding="utf-8")
+
+    def run(modules: list[str], body: str, **given: Any) -> Any:
+        arguments = [f"{DEMOS.as_uri()}/", modules, body, as_json(given)]
         result = subprocess.run(
-            [where, "--input-type=module", "-"],
-            input=source + IN_NODE % json.dumps(str(folder / "input.json")),
-            capture_output=True, encoding="utf-8",
-        )  # fmt: skip
+            [node, program], input=json.dumps(arguments), capture_output=True, encoding="utf-8"
+        )
         assert result.returncode == 0, result.stderr
         return json.loads(result.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def in_chromium(browser: Browser) -> Script:
+    """`in_chromium(modules, body, **input)`: the same in a page."""
+
+    def serve(route: Route) -> None:
+        name = route.request.url.removeprefix(SITE)
+        if name:
+            route.fulfill(path=DEMOS / name, content_type="text/javascript")
+        else:
+            route.fulfill(body="<!doctype html>", content_type="text/html")
+
+    page = browser.new_page()
+    page.route(f"{SITE}**", serve)
+    page.goto(SITE)
+
+    def run(modules: list[str], body: str, **given: Any) -> Any:
+        return json.loads(page.evaluate(ANSWER, [SITE, modules, body, as_json(given)]))
+
+    return run
+
+
+@pytest.fixture(scope="session", params=["in_node", "in_chromium"])
+def run(request: pytest.FixtureRequest) -> Script:
+    """`run(body, **input)`: what JavaScript beside the engine returns, in Node and in Chromium."""
+    return partial(request.getfixturevalue(request.param), ["page/engine.js"])
 
 
 # A page with text above and below, and the widget's model as far as the demos use it.

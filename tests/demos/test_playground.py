@@ -1,10 +1,9 @@
 """The playground: its algorithms held to agents.dyna in Node, and the whole in Chromium."""
 
-import json
-import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from wmlib.agents.dyna.tables import DynaConfig, TabularModel
 from wmlib.agents.dyna.tabular import DynaQ
 from wmlib.agents.dyna.value_iteration import greedy_path, value_iteration
 from wmlib.demos import Playground
-from wmlib.demos.page.assets import script
 from wmlib.envs.layouts import DYNA, GAP_BOTH, GAP_LEFT, Layout
 from wmlib.envs.maze import Maze
 
@@ -106,29 +104,11 @@ def test_nothing_is_known_before_a_page_runs() -> None:
 # --- in Node
 
 
-@pytest.fixture(scope="module")
-def javascript(node: str, tmp_path_factory: pytest.TempPathFactory) -> Script:
+@pytest.fixture
+def javascript(in_node: Script) -> Script:
     """`javascript(body, **input)`: what a body returns, beside all that touches no page."""
-    path = tmp_path_factory.mktemp("playground") / "input.json"
-    modules = script("playground/dyna.js", "playground/grid.js", "playground/life.js")
-
-    def run(body: str, **given: Any) -> Any:
-        path.write_text(json.dumps(given), encoding="utf-8")
-        source = f"""
-            import {{ readFileSync }} from "node:fs";
-            const plain = (key, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value);
-            const run = (input) => {{ {body} }};
-            const input = JSON.parse(readFileSync({json.dumps(str(path))}));
-            console.log(JSON.stringify(run(input), plain));
-        """
-        result = subprocess.run(
-            [node, "--input-type=module", "-"],
-            input=modules + source, capture_output=True, encoding="utf-8",
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return run
+    modules = ["playground/dyna.js", "playground/grid.js", "playground/life.js"]
+    return partial(in_node, modules)
 
 
 def test_the_generator_is_numpys(javascript: Script) -> None:

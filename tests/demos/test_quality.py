@@ -1,6 +1,5 @@
 """Dreams held against real frames: in Python, and in JavaScript in Node and in Chromium."""
 
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.memory import State
 from wmlib.agents.world_models.starts import Starts
 from wmlib.demos.explorer.quality import better_until, follow, squared_errors
-from wmlib.demos.page.assets import script
 from wmlib.demos.page.weights import as_packed, pack_models
 from wmlib.episodes import Episode
 
@@ -22,8 +20,7 @@ Script = Callable[..., Any]  # the fixture `run`
 
 def javascript(body: str) -> str:
     """A body for `run` with the exports of quality.js as `q`."""
-    module = base64.b64encode(script("page/engine.js", "explorer/quality.js").encode()).decode()
-    return f'const q = await import("data:text/javascript;base64,{module}");\n{body}'
+    return f'const q = await load("explorer/quality.js");\n{body}'
 
 
 class Rolled:
@@ -64,12 +61,12 @@ def test_dreams_are_those_of_rollout(agent: Agent, starts: Starts, temperature: 
 
 
 DREAM = """
-    const { header, arrays } = q.unpack(input.bytes);
-    const decoder = new q.Decoder(arrays, header.vision);
-    const memory = new q.Memory(arrays, header.memory);
+    const { header, arrays } = unpack(input.bytes);
+    const decoder = new Decoder(arrays, header.vision);
+    const memory = new Memory(arrays, header.memory);
     let at = 0;
     const next = () => input.noise[at++];
-    const [start] = q.startsOf(arrays, header.memory);
+    const [start] = startsOf(arrays, header.memory);
     const forecast = new q.Forecast(memory, start, { uniform: next, normal: next });
     for (const _ of q.dreamOn([forecast], input.actions, input.temperature));
     const frames = input.frames.map((frame) => frame.flat(2));
