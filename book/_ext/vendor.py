@@ -1,9 +1,9 @@
-"""The browser files that do not come with a Python package; a script, and a Sphinx extension.
+"""Browser files, and a tool, that come with no Python package; a script, and a Sphinx extension.
 
 `make setup` runs this file as a script: npm fetches the pinned packages, and the files listed here,
 whose SHA-256 must be the one beside them, go to ``book/_vendor/`` (git ignores it). Popper and
-tippy.js show what a link points to while a reader hovers over it (`sphinx-tippy`); axe-core is used
-by the tests of the built book alone.
+tippy.js show what a link points to while a reader hovers over it (`sphinx-tippy`). axe-core is used
+by tests alone; esbuild, the tool, by `make demos` and by the test of what that made.
 
 As an extension it looks at the files again before each build, and fetches what is missing. The
 built book itself never asks for anything from elsewhere.
@@ -11,6 +11,7 @@ built book itself never asks for anything from elsewhere.
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from sphinx.errors import ExtensionError
 FOLDER = Path(__file__).resolve().parents[1] / "_vendor"
 SITE = FOLDER / "site"  # copied to the root of the built book (html_extra_path)
 TESTS = FOLDER / "tests"
+ESBUILD = FOLDER / "tools" / "esbuild"
 
 
 class Package(NamedTuple):
@@ -34,6 +36,8 @@ class Package(NamedTuple):
     version: str
     files: dict[str, tuple[Path, str]]
     """path in the package -> where it goes, SHA-256"""
+    system: str = ""
+    """The only system that wants it (`platform.system()`); empty for all."""
 
 
 PACKAGES = (
@@ -55,6 +59,18 @@ PACKAGES = (
             "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c",
         ),
     }),
+    Package("@esbuild/linux-x64", "0.28.2", {
+        "bin/esbuild": (
+            ESBUILD,
+            "e1698a3d5c6c0798fee4fd3b5cc816651f460c63d390a7a26ea4beb0b1884100",
+        ),
+    }, "Linux"),
+    Package("@esbuild/darwin-arm64", "0.28.2", {
+        "bin/esbuild": (
+            ESBUILD,
+            "10b6243df618d374bb2d5c9cfbe7052e1405f6aa4e53a6164f11a91b9f2e1384",
+        ),
+    }, "Darwin"),
 )  # fmt: skip
 
 
@@ -64,10 +80,11 @@ class VendorError(RuntimeError):
 
 def fetch_all() -> None:
     """Put every file in its place, fetching the packages of those that are not there yet."""
-    for package in PACKAGES:
+    packages = [one for one in PACKAGES if one.system in ("", platform.system())]
+    for package in packages:
         if not all(holds(target, pinned) for target, pinned in package.files.values()):
             fetch(package)
-    wanted = {target for package in PACKAGES for target, _ in package.files.values()}
+    wanted = {target for package in packages for target, _ in package.files.values()}
     for path in SITE.rglob("*"):
         if path.is_file() and path not in wanted:
             path.unlink()  # of an earlier list: the built book would carry it along
@@ -95,7 +112,7 @@ def fetch(package: Package) -> None:
                     raise VendorError(
                         f"{member} of {title} has SHA-256 {sha256(data)}, pinned is {pinned}"
                     )
-                write(target, data)
+                write(target, data, archive.getmember(f"package/{member}").mode)
 
 
 def holds(target: Path, pinned: str) -> bool:
@@ -103,13 +120,14 @@ def holds(target: Path, pinned: str) -> bool:
     return target.exists() and sha256(target.read_bytes()) == pinned
 
 
-def write(target: Path, data: bytes) -> None:
+def write(target: Path, data: bytes, mode: int) -> None:
     """Write a file whole, unless it is there already."""
     if target.exists() and target.read_bytes() == data:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     part.write_bytes(data)
+    part.chmod(mode)
     part.replace(target)
 
 

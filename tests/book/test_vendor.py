@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import platform
 import re
 import sys
 import tarfile
@@ -32,7 +34,7 @@ def vendor(
     module = extension("vendor")
     with tarfile.open(tmp_path / "thing-1.2.3.tgz", "w:gz") as archive:
         member = tarfile.TarInfo("package/dist/thing.js")
-        member.size = 5
+        member.size, member.mode = 5, 0o755
         archive.addfile(member, io.BytesIO(b"alert"))
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()
@@ -59,6 +61,7 @@ def calls(tmp_path: Path) -> list[str]:
 def test_a_missing_file_is_fetched_once(vendor: ModuleType, tmp_path: Path) -> None:
     vendor.fetch_all()
     assert (tmp_path / "site" / "thing.js").read_bytes() == b"alert"
+    assert os.access(tmp_path / "site" / "thing.js", os.X_OK)  # as in the package
     assert calls(tmp_path) == ["pack @a/thing@1.2.3"]
     vendor.fetch_all()
     assert len(calls(tmp_path)) == 1
@@ -74,6 +77,16 @@ def test_a_file_that_is_no_longer_listed_goes(vendor: ModuleType, tmp_path: Path
     old.write_text("alert", encoding="utf-8")
     vendor.fetch_all()
     assert not old.exists() and (tmp_path / "site" / "thing.js").exists()
+
+
+def test_what_another_system_wants_is_not_fetched(
+    vendor: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package,) = vendor.PACKAGES
+    for system in ("Elsewhere", platform.system()):
+        monkeypatch.setattr(vendor, "PACKAGES", (package._replace(system=system),))
+        vendor.fetch_all()
+        assert (tmp_path / "site" / "thing.js").exists() == (system != "Elsewhere")
 
 
 def test_another_file_than_the_pinned_one_is_refused(
@@ -104,6 +117,6 @@ def test_an_npm_that_fails_is_reported(vendor: ModuleType, tmp_path: Path) -> No
 
 def test_every_pin_is_a_version_and_a_hash() -> None:
     text = SOURCE.read_text(encoding="utf-8")
-    assert len(re.findall(r'Package\("[^"]+", "\d+\.\d+\.\d+"', text)) == 3
-    assert len(re.findall(r'"[0-9a-f]{64}"', text)) == 3
+    assert len(re.findall(r'Package\("[^"]+", "\d+\.\d+\.\d+"', text)) == 5
+    assert len(re.findall(r'"[0-9a-f]{64}"', text)) == 5
     assert not re.search(r"https?://", text)
