@@ -17,7 +17,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 unexport JUPYTER_PATH PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book pdf notebooks test test-slow check-site shake serve lint clean distclean
+.PHONY: help setup book pdf notebooks demos test test-slow check-site shake serve lint clean distclean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ pdf: $(READY)  ## print the built book into one PDF, _build/world-models-from-sc
 
 notebooks: $(READY)  ## pack the chapters and what they read into an archive, _build/world-models-from-scratch.zip
 	$(BIN)/python book/_make/notebooks.py _build/world-models-from-scratch.zip
+
+demos: $(READY)  ## bundle the demos' scripts and styles anew, after a change of one in wmlib/demos/
+	$(BIN)/python book/_make/demos.py wmlib/demos
 
 test: $(READY)  ## test the library, then run the chapters as tests
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)

@@ -1,5 +1,7 @@
 // Drive the dream: the reader, or C, at the wheel in the world that V and M imagine.
 
+import "../page/page.css";
+import "./drive.css";
 import { Controller, Decoder, Dream, Memory, Random, startsOf, unpack } from "../page/engine.js";
 import {
   Clock, button, fact, latentPanel, make, mount, prefersStillness, screen, slider, trace,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from pathlib import Path
 from typing import Any, Literal
 
 import anywidget
@@ -18,7 +19,6 @@ from wmlib.agents.world_models.controller import LinearController
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.page.assets import script, style
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models
 
@@ -49,8 +49,8 @@ class DriveTheDream(anywidget.AnyWidget):
             infinite, or a number is out of range.
     """
 
-    _esm = script("page/engine.js", "page/page.js", "drive/drive.js")
-    _css = style("page/page.css", "drive/drive.css")
+    _esm = Path(__file__).with_name("bundle.js")
+    _css = Path(__file__).with_name("bundle.css")
 
     weights = traitlets.Bytes().tag(sync=True)
     still = traitlets.Unicode().tag(sync=True)

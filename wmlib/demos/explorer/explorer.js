@@ -1,5 +1,7 @@
 // Dream quality explorer: a real episode beside the dreams of V and M under the same actions.
 
+import "../page/page.css";
+import "./explorer.css";
 import { plot } from "./chart.js";
 import { Random } from "../page/engine.js";
 import { framesOf, partsOf } from "./episode.js";

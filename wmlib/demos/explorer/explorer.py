@@ -15,6 +15,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -31,7 +32,6 @@ from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.vision import SIDE, VAE
 from wmlib.demos.drive.drive import COLDEST, HOTTEST, check_number, parts
 from wmlib.demos.explorer.quality import Baselines, Forecasts, better_until, follow, squared_errors
-from wmlib.demos.page.assets import script, style
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.episodes import Episode
@@ -74,15 +74,8 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             parts do not fit together, a weight is NaN or infinite, or a number is out of range.
     """
 
-    _esm = script(
-        "page/engine.js",
-        "page/page.js",
-        "explorer/chart.js",
-        "explorer/episode.js",
-        "explorer/quality.js",
-        "explorer/explorer.js",
-    )
-    _css = style("page/page.css", "explorer/explorer.css")
+    _esm = Path(__file__).with_name("bundle.js")
+    _css = Path(__file__).with_name("bundle.css")
 
     still = traitlets.Unicode().tag(sync=True)
     weights = traitlets.Bytes().tag(sync=True)

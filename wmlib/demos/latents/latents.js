@@ -1,5 +1,6 @@
 // The numbers of a code, one slider each, and the picture that V paints of them.
 
+import "../page/page.css";
 import { Decoder, unpack } from "../page/engine.js";
 import { button, latentPanel, make, mount, screen } from "../page/page.js";
 

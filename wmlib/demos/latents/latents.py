@@ -5,6 +5,7 @@ The 2018 paper's first demo, on a V of our own: which numbers hold the road, and
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -12,7 +13,6 @@ import numpy as np
 import traitlets
 
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.page.assets import script, style
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, pack_models
 
@@ -36,8 +36,8 @@ class LatentSliders(anywidget.AnyWidget):
             infinite.
     """
 
-    _esm = script("page/engine.js", "page/page.js", "latents/latents.js")
-    _css = style("page/page.css")
+    _esm = Path(__file__).with_name("bundle.js")
+    _css = Path(__file__).with_name("bundle.css")
 
     weights = traitlets.Bytes().tag(sync=True)
     still = traitlets.Unicode().tag(sync=True)

@@ -1,5 +1,7 @@
 // World Model Playground: an agent in a real world, and what it believes of it.
 
+import "../page/page.css";
+import "./playground.css";
 import { asText, beliefGrid } from "./belief.js";
 import { learningCurve } from "./curve.js";
 import { ACTIONS, Maze } from "./dyna.js";

@@ -10,6 +10,7 @@ agent of the page learns as `DynaQ(Maze(demo.world), demo.config, seed=demo.seed
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -18,7 +19,6 @@ import traitlets
 from numpy.typing import NDArray
 
 from wmlib.agents.dyna.tables import DynaConfig
-from wmlib.demos.page.assets import script, style
 from wmlib.demos.page.still import still
 from wmlib.envs.layouts import ACTIONS, DYNA, Layout
 
@@ -49,12 +49,8 @@ class Playground(anywidget.AnyWidget):
         TypeError: the layout is something else.
     """
 
-    _esm = script(
-        "page/page.js", "playground/dyna.js", "playground/grid.js", "playground/world.js",
-        "playground/belief.js", "playground/curve.js", "playground/life.js",
-        "playground/playground.js",
-    )  # fmt: skip
-    _css = style("page/page.css", "playground/playground.css")
+    _esm = Path(__file__).with_name("bundle.js")
+    _css = Path(__file__).with_name("bundle.css")
 
     still = traitlets.Unicode().tag(sync=True)
     maze = traitlets.Unicode().tag(sync=True)
