@@ -30,16 +30,18 @@ import gymnasium as gym
 import joblib
 import numpy as np
 import torch
+from torch import Tensor
 
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.forecast import Forecasts, fair_errors, forecast, spreads
-from wmlib.agents.world_models.memory import MDNRNN, State, train_memory
-from wmlib.agents.world_models.mixture import sample
+from wmlib.agents.world_models.memory import MDNRNN, train_memory
 from wmlib.agents.world_models.starts import followed, warm_up
+from wmlib.agents.world_models.world import World
 from wmlib.collecting import collect
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.exploration import SmoothRandomPolicy
+from wmlib.imagination import imagine
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -140,28 +142,27 @@ def blind(codes: Codes) -> Codes:
 def driven_in_the_dream(agent: Agent, moments: Moments) -> Forecasts:
     """Dreams in which C drives, with the noise that the real drives had (`WorldModelPolicy`)."""
     memory, rng = agent.memory, np.random.default_rng(0)
-    starts = warm_up(memory, moments.codes, WARM, batch=len(moments.codes.lengths))
-    places, rows = followed(moments.codes, WARM, AHEAD)
-    some = np.array([int(np.flatnonzero(rows == row)[0]) for row in moments.rows])
-    z, *carried = (part.repeat(DREAMS, 1) for part in starts.take(places[some]))
-    state, generator = State(*carried), torch.Generator().manual_seed(0)
+    starts = warm_up(memory, moments.codes, WARM)
+    places, rows = followed(moments.codes, starts, AHEAD)
+    some = starts.take(places[[int(np.flatnonzero(rows == row)[0]) for row in moments.rows]])
+    world, generator = World(memory), torch.Generator().manual_seed(0)
+    begin = world.begin(*(part.repeat(DREAMS, 1) for part in some.dreamed().values()))
     # as in WorldModelPolicy; how noisy its drive is, a dream is not told
     low = torch.tensor([-1.0 if s == "tanh" else 0.0 for s in agent.controller.config.squash])
-    shape = len(z), len(low)
-    noise, level = rng.standard_normal(shape), NOISE * rng.random((len(z), 1))
-    codes, rewards = [], []
-    for _ in range(AHEAD):
+    shape = len(begin.z), len(low)
+    noise, level = rng.standard_normal(shape), NOISE * rng.random((len(begin.z), 1))
+
+    def act(features: Tensor) -> Tensor:
+        nonlocal noise
         noise = 0.9 * noise + np.sqrt(1 - 0.9**2) * rng.standard_normal(shape)
-        action = agent.controller.act(torch.cat([z, state.hidden], 1)[None])[0]
-        action = action + torch.from_numpy(level * noise).float()
-        action = action.clamp(low, torch.ones(len(low)))
-        state = memory.step(z, action, state)
-        prediction = memory.predict(state.hidden)
-        z = sample(prediction, 1.0, generator)
-        codes.append(z)
-        rewards.append(memory.expected_reward(prediction))
-    dreamed = (torch.stack(part, 1).unflatten(0, (DREAMS, -1)).numpy() for part in (codes, rewards))
-    return Forecasts(moments.rows[:, None] + np.arange(AHEAD + 1), *dreamed)
+        action = agent.controller.act(features[None])[0] + torch.from_numpy(level * noise).float()
+        return action.clamp(low, torch.ones(len(low)))  # (B, A)
+
+    dreamed = imagine(world, act, begin, AHEAD, generator)
+    codes = dreamed.features[1:, :, : memory.config.latent]  # (T, B, Z)
+    parts = (part.unflatten(1, (DREAMS, -1)) for part in (codes, dreamed.rewards))
+    ahead = moments.rows[:, None] + np.arange(AHEAD + 1)  # (M, T + 1)
+    return Forecasts(ahead, *(part.movedim(0, 2).numpy() for part in parts))
 
 
 class Errors:

@@ -92,8 +92,8 @@ def measure(
         "trained_on": round(float(np.mean(learned.history["dream_return"][-20:])), 3),
     }
     if max(codes.lengths) >= WARM + AHEAD:
-        begin = warm_up(agent.memory, codes, WARM, batch=TRACKS)
-        places, rows = followed(codes, WARM, AHEAD)
+        begin = warm_up(agent.memory, codes, WARM)
+        places, rows = followed(codes, begin, AHEAD)
         some = np.random.default_rng(0).permutation(len(places))[:256]
         dreamed = Dream(agent.memory, config.temperature).returns(
             learned.controller, begin.take(places[some]), horizon=AHEAD,

@@ -171,7 +171,8 @@ def test_c_drives_as_in_python(shown: Opened, widget: DriveTheDream, agent: Agen
 def first_start(widget: DriveTheDream) -> Starts:
     """The first start, from the widget's own bytes."""
     arrays, _ = unpack(widget.weights)
-    return Starts(*(torch.from_numpy(np.array(arrays[f"starts.{n}"][:1])) for n in Starts._fields))
+    parts = (np.array(arrays[f"starts.{name}"][:1]) for name in ("z", "hidden", "cell"))
+    return Starts(*map(torch.from_numpy, parts))
 
 
 def test_nothing_moves_before_the_reader_starts_it(shown: Opened, widget: DriveTheDream) -> None:

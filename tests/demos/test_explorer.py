@@ -61,7 +61,7 @@ def test_errors_are_those_of_dreams_under_the_real_actions(
 ) -> None:
     widget.start, widget.dreams, widget.seed = 1, 3, 9
     rounded, (arrays, _) = as_packed(agent), unpack(widget.weights)
-    start = Starts(*(torch.tensor(arrays[f"starts.{name}"][1:2]) for name in Starts._fields))
+    start = Starts(*(torch.tensor(arrays[f"starts.{n}"][1:2]) for n in ("z", "hidden", "cell")))
     draws = [np.random.RandomState(72 + d) for d in range(3)]
     actions = torch.from_numpy(episode.actions[22:36])
     codes, rewards = follow(rounded.memory, start, actions, 0.8, draws)
@@ -274,7 +274,7 @@ def test_it_rests_and_shows_the_dreams_of_python(
         np.testing.assert_array_equal(pixels(page, "Last seen"), episode.observations[16])
         arrays, _ = unpack(widget.weights)
         rounded = as_packed(agent)
-        start = Starts(*(torch.tensor(arrays[f"starts.{n}"][:1]) for n in Starts._fields))
+        start = Starts(*(torch.tensor(arrays[f"starts.{n}"][:1]) for n in ("z", "hidden", "cell")))
         draws = [np.random.RandomState(32 + d) for d in range(2)]
         actions = torch.from_numpy(episode.actions[16:21])
         codes, _ = follow(rounded.memory, start, actions, 0.8, draws)

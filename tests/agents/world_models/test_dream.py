@@ -20,10 +20,11 @@ from wmlib.agents.world_models.dream_env import DreamEnv
 from wmlib.agents.world_models.measure_speed import measure_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
 from wmlib.agents.world_models.mixture import Prediction
-from wmlib.agents.world_models.starts import Starts, followed, warm_up
+from wmlib.agents.world_models.starts import Starts, dreams_digest, followed, warm_up
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction
 from wmlib.agents.world_models.vision import VAE, VisionConfig
 from wmlib.episodes import Episode
+from wmlib.storage import digest
 from wmlib.training import seeded
 
 CONFIG = MemoryConfig(
@@ -87,7 +88,7 @@ def plain_dream(
     for p in range(len(c.parameters)):
         alone = LinearController(c.parameters[p], c.config)
         for s in range(len(starts.z)):
-            z, *state = (part[s : s + 1] for part in starts)
+            z, *state = (part[s : s + 1] for part in starts.dreamed().values())
             state = State(*state)
             for t in range(horizon):
                 features[t, p, s] = torch.cat([z, state.hidden], 1)[0]
@@ -236,9 +237,9 @@ def test_a_c_that_sees_z_alone_can_dream() -> None:
 
 def test_a_dream_leaves_m_and_the_starts_alone() -> None:
     memory, starts = model(), starting(3)
-    before = [p.clone() for p in (*memory.parameters(), *starts)]
+    before = [p.clone() for p in (*memory.parameters(), *starts.dreamed().values())]
     Dream(memory, 0.5).imagine(population(2), starts, 3, noise())
-    assert all(map(torch.equal, before, (*memory.parameters(), *starts)))
+    assert all(map(torch.equal, before, (*memory.parameters(), *starts.dreamed().values())))
 
 
 def test_flops_are_those_that_torch_counts() -> None:
@@ -364,13 +365,56 @@ def test_warm_up_is_reading_the_episodes_step_by_step() -> None:
                 if t >= 3:
                     expected.append(torch.cat([z, *state], 1)[0])
                 state = memory.step(z, torch.from_numpy(codes.actions[row]), state)
+    where = [first + t for first, n in zip(codes.first, codes.lengths, strict=True)
+             for t in range(3, n)]  # fmt: skip
     for batch in (1, 3, 64):
         starts = warm_up(memory, codes, warm=3, batch=batch)
-        rows = torch.cat(starts, 1)
-        assert len(rows) == len(expected) == 2 + 0 + 4 + 1
-        for row in expected:
-            assert torch.isclose(rows, row, atol=1e-5).all(1).sum() == 1
+        assert len(starts.z) == len(expected) == 2 + 0 + 4 + 1
+        order = starts.rows.argsort()
+        assert starts.rows[order].tolist() == where
+        found = torch.cat(list(starts.take(order).dreamed().values()), 1)
+        torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=1e-5)
     assert len(warm_up(memory, codes, warm=0).z) == 18
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_start_knows_what_followed_it(batch: int) -> None:
+    memory, codes = model(), codes_of(5, 2, 7, 4)
+    starts = warm_up(memory, codes, warm=1, batch=batch)
+    some = starts.take(torch.randperm(len(starts.z), generator=noise())[:12])
+    places, rows = followed(codes, some, 3)
+    assert np.array_equal(some.z[places], codes.mean[rows])
+    ends = np.cumsum(codes.lengths + 1) - 1  # rows of the last observations
+    for place, row in enumerate(some.rows.tolist()):
+        assert (place in places) == (row + 3 <= min(end for end in ends if end >= row))
+    if batch >= 4:
+        every = followed(codes, starts, 3)
+        assert all(map(np.array_equal, every, followed(codes, 1, 3)))
+
+
+def test_starts_of_other_codes_have_nothing_to_follow() -> None:
+    memory, codes, other = model(), codes_of(5, 2), codes_of(7, 4)
+    starts = warm_up(memory, codes, warm=0)
+    changed = replace(codes, mean=codes.mean + 1)
+    both = Starts(*map(torch.cat, zip(starts, warm_up(memory, other, warm=0), strict=True)))
+    for theirs, told in ((changed, starts), (codes, both), (codes_of(1), starts)):
+        with pytest.raises(ValueError, match="the starts were not read from these codes"):
+            followed(theirs, told, 1)
+    with pytest.raises(ValueError, match="the starts do not say where they are"):
+        followed(codes, starts._replace(rows=None), 1)
+    with pytest.raises(ValueError, match="no moment is followed by 6 decisions"):
+        followed(codes, starts, 6)
+
+
+def test_where_starts_were_read_is_nothing_to_a_dream() -> None:
+    """The digest that a state on the disk knows them by is of the numbers a dream begins with."""
+    memory, starts = model(), warm_up(model(), codes_of(5, 2), warm=0)
+    weights = {name: tensor.numpy() for name, tensor in memory.state_dict().items()}
+    parts = {f"starts/{name}": getattr(starts, name).numpy() for name in ("z", "hidden", "cell")}
+    expected = digest(weights | parts, {})
+    for some in (starts, starts._replace(rows=None), starts._replace(rows=starts.rows + 1)):
+        assert dreams_digest(memory, some) == expected
+    assert dreams_digest(memory, starts.take(slice(1, None))) != expected
 
 
 def test_warm_up_refuses_what_it_cannot_read() -> None:
@@ -409,7 +453,7 @@ def test_the_environment_dreams_as_m_does() -> None:
     observation, info = env.reset(seed=4, options={"start": 2})
     assert info["start"] == 2
     assert np.array_equal(observation, torch.cat(starting(9).take(2)[:2]))
-    state = State(*(part[2:3] for part in starting(9)[1:]))
+    state = State(*(part[2:3] for part in starting(9)[1:3]))
     z = starting(9).z[2:3]
     action = np.float32([0.3, 0.8, 0.1])
     after, reward, *_ = env.step(action)
@@ -428,8 +472,8 @@ def test_episodes_end_by_m_or_by_the_horizon() -> None:
     for bias, ended in ((-50.0, (False, True, 20)), (50.0, (True, False, 1))):
         env = environment()
         with torch.no_grad():
-            env.memory.end.weight.zero_()
-            env.memory.end.bias.fill_(bias)
+            env.model.memory.end.weight.zero_()
+            env.model.memory.end.bias.fill_(bias)
         env.reset(seed=0)
         steps, terminated, truncated = 0, False, False
         while not (terminated or truncated):

@@ -225,7 +225,8 @@ def test_an_agent_is_loaded_from_its_folder(tmp_path: Path) -> None:
 
 def test_a_start_after_real_steps() -> None:
     starts = after_real_steps(agent(), seed=1, steps=6)
-    assert [part.shape for part in starts] == [(1, 4), (1, 5), (1, 5)]
+    assert [part.shape for part in starts] == [(1, 4), (1, 5), (1, 5), (1,)]
+    assert starts.rows.tolist() == [5]
     assert starts.hidden.any()
     again = after_real_steps(agent(), seed=1, steps=6)
     assert all(map(torch.equal, starts, again))

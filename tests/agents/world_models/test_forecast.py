@@ -75,7 +75,7 @@ def test_samples_differ_and_seeds_repeat() -> None:
      ({"seed": -1}, "seed must be at least 0, got -1"),
      ({"temperature": 0.0}, "temperature must be"),
      ({"warm": -1}, "warm must be at least 0, got -1"),
-     ({"horizon": 11}, "no episode has 2 decisions and then 11 more"),
+     ({"horizon": 11}, "no moment is followed by 11 decisions"),
      ({"warm": 12}, "no episode is longer than the 12 decisions"),
      ({"moments": np.array([], int)}, "moments must be at least 1, got 0"),
      ({"moments": np.array([1])}, "a moment must be a row that enough decisions lie before and"),

@@ -31,6 +31,7 @@ from wmlib.agents.world_models.tiles import (
 from wmlib.agents.world_models.train import WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.agents.world_models.vision import VAE, VisionConfig, VisionLoss, train_vision
+from wmlib.agents.world_models.world import World, WorldState, payment
 
 __all__ = [
     "CMAES",
@@ -64,8 +65,10 @@ __all__ = [
     "ValueFunction",
     "VisionConfig",
     "VisionLoss",
+    "World",
     "WorldModelPolicy",
     "WorldModelsConfig",
+    "WorldState",
     "above_zero",
     "after_real_steps",
     "choose",
@@ -80,6 +83,7 @@ __all__ = [
     "minimise",
     "most_paid",
     "paid",
+    "payment",
     "real_steps",
     "sample",
     "spreads",

@@ -297,8 +297,8 @@ class _Run:
         }
         warm, span = self.recipe.warm, self.recipe.behaviour.horizon
         if max(codes.lengths) >= warm + span:
-            starts = warm_up(self.memory, codes, warm, batch=len(replay))
-            places, rows = followed(codes, warm, span)
+            starts = warm_up(self.memory, codes, warm)
+            places, rows = followed(codes, starts, span)
             some = np.random.default_rng(0).permutation(len(places))[:512]
             road = codes.rewards[rows[some, None] + np.arange(span)].sum(1)  # (512,)
             dreamed = Dream(self.memory).returns(

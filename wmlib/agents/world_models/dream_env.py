@@ -1,4 +1,4 @@
-"""The dream as a Gymnasium environment."""
+"""The dream of World Models as a Gymnasium environment."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from wmlib.agents.world_models.actions import as_numbers, choices_of
-from wmlib.agents.world_models.memory import MDNRNN, State
-from wmlib.agents.world_models.mixture import check_temperature, sample
+from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts, check_starts
 from wmlib.agents.world_models.vision import VAE
+from wmlib.agents.world_models.world import World, WorldState, payment
+from wmlib.imagination import ImaginedEnv
 from wmlib.typed import typed
 
 
-class DreamEnv(gym.Env[np.ndarray, Any]):
+class DreamEnv(ImaginedEnv[WorldState]):
     """The dream as an environment: M is the world, a reset picks a real moment to start from.
 
     Observations are the features [z, h] (Z + H,), which is what C reads; `render` decodes z with V.
@@ -29,6 +31,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         temperature: > 0.
         vision: V; needed for `render_mode="rgb_array"` only.
         render_mode: None or "rgb_array".
+        pace: see `wmlib.agents.world_models.dream.most_paid`.
+        price: what a cost of 1 takes away from a reward.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 17}  # noqa: RUF012
@@ -43,14 +47,16 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         temperature: float = 1.0,
         vision: VAE | None = None,
         render_mode: str | None = None,
+        pace: float | None = None,
+        price: float = 0.0,
     ) -> None:
-        check_temperature(temperature)
+        world, pay = World(memory, temperature), payment(memory, pace, price)
         if horizon < 1:
             raise ValueError(f"horizon must be at least 1, got {horizon}")
         check_starts(memory, starts)
-        self.choices = choices_of(action_space)
+        choices = choices_of(action_space)
         box = action_space.shape if isinstance(action_space, gym.spaces.Box) else None
-        if (memory.config.actions,) not in (box, (self.choices,)):
+        if (memory.config.actions,) not in (box, (choices,)):
             raise ValueError(
                 f"M knows {memory.config.actions} actions, the space is {action_space}"
             )
@@ -65,55 +71,39 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         sizes = memory.config.latent, memory.config.hidden
         bounds = np.array([np.finfo(np.float32).max, 1.0], np.float32)  # an LSTM's h is a tanh
         high = np.repeat(bounds, sizes)  # (Z + H,)
-        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float32)
-        self.action_space = action_space
-        self.memory, self.starts, self.vision = memory, starts, vision
-        self.horizon, self.temperature, self.render_mode = horizon, temperature, render_mode
+
+        def begin(row: int) -> WorldState:
+            some = starts.take(slice(row, row + 1))
+            return world.begin(some.z, some.hidden, some.cell)
+
+        def read(action: Any) -> Tensor:
+            return _read(action, memory.config.actions, choices)
+
+        def picture(state: WorldState) -> np.ndarray:
+            assert vision is not None
+            return vision.decode(state.z[0].cpu().numpy())  # (H, W, C)
+
+        super().__init__(
+            world, begin, len(starts.z), gym.spaces.Box(-high, high, dtype=np.float32),
+            action_space, read, horizon, pay, picture if render_mode else None,
+        )  # fmt: skip
 
     @typed
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start from a random moment, or from the one that `options={"start": row}` names."""
-        super().reset(seed=seed)
-        row = (options or {}).get("start")
-        if row is None:
-            row = int(self.np_random.integers(len(self.starts.z)))
-        elif not isinstance(row, int | np.integer) or not 0 <= row < len(self.starts.z):
-            raise ValueError(f"start must be in [0, {len(self.starts.z)}), got {row!r}")
-        self._generator = torch.Generator().manual_seed(int(self.np_random.integers(2**62)))
-        start = self.starts.take(slice(row, row + 1))
-        self._z, self._state, self._steps = start.z, State(start.hidden, start.cell), 0
-        return self._observation(), {"start": row}
+        return super().reset(seed=seed, options=options)
 
-    @torch.no_grad()
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Let M say what happens; the end is drawn from M's termination head."""
-        if not hasattr(self, "_z"):
-            raise gym.error.ResetNeeded("call reset before step")
-        if self.choices is not None:
-            action = as_numbers(np.asarray(action), self.choices)  # (A,)
-        try:
-            given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
-        except (TypeError, ValueError, RuntimeError):  # not numbers
-            given = torch.empty(0)
-        if given.shape != (self.memory.config.actions,) or not torch.isfinite(given).all():
-            raise ValueError(
-                f"an action must be {self.memory.config.actions} finite numbers, got {action!r}"
-            )
-        self._state = self.memory.step(self._z, given[None], self._state)
-        prediction = self.memory.predict(self._state.hidden)
-        self._z = sample(prediction, self.temperature, self._generator)
-        self._steps += 1
-        ended = torch.rand((), generator=self._generator) < torch.sigmoid(prediction.end[0])
-        reward = float(self.memory.expected_reward(prediction)[0])
-        return self._observation(), reward, bool(ended), self._steps >= self.horizon, {}
 
-    def render(self) -> np.ndarray | None:
-        """What V decodes from z: (H, W, C) uint8."""
-        if self.render_mode is None or self.vision is None:
-            return None
-        return self.vision.decode(self._z[0].numpy())
-
-    def _observation(self) -> np.ndarray:
-        return torch.cat([self._z[0], self._state.hidden[0]]).numpy()
+def _read(action: Any, actions: int, choices: int | None) -> Tensor:
+    """What M reads of an action: (A,) float32, one-hot of a choice."""
+    if choices is not None:
+        action = as_numbers(np.asarray(action), choices)  # (A,)
+    try:
+        given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):  # not numbers
+        given = torch.empty(0)
+    if given.shape != (actions,) or not torch.isfinite(given).all():
+        raise ValueError(f"an action must be {actions} finite numbers, got {action!r}")
+    return given

@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.mixture import Prediction, log_likelihood, sample
+from wmlib.agents.world_models.mixture import Prediction, log_likelihood
 from wmlib.checkpoint import load_module
+from wmlib.imagination import imagine
 from wmlib.training import History, fit, seeded
 from wmlib.typed import check_fields, typed
 
@@ -232,14 +233,12 @@ class MDNRNN(nn.Module):
         Returns:
             codes (B, T, Z), the first of them one decision after `z`, and rewards (B, T).
         """
-        codes, rewards = [], []
-        for t in range(actions.shape[1]):
-            state = self.step(z, actions[:, t], state)
-            prediction = self.predict(state.hidden)
-            z = sample(prediction, temperature, generator)  # (B, Z)
-            codes.append(z)
-            rewards.append(self.expected_reward(prediction))
-        return torch.stack(codes, 1), torch.stack(rewards, 1)
+        from wmlib.agents.world_models.world import World  # it imports M
+
+        world = World(self, temperature)
+        dreamed = imagine(world, actions, world.begin(z, *state), actions.shape[1], generator)
+        codes = dreamed.features[1:, :, : self.config.latent]  # (T, B, Z)
+        return codes.transpose(0, 1).contiguous(), dreamed.rewards.T.contiguous()
 
 
 class MemoryLoss(NamedTuple):

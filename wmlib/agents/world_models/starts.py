@@ -24,15 +24,22 @@ class Starts(NamedTuple):
     """(S, H)"""
     cell: Tensor
     """(S, H)"""
+    rows: Tensor | None = None
+    """(S,) int64: where they are in the `Codes` that they were read from; None: in none"""
 
     def take(self, rows: np.ndarray | Tensor | slice) -> Starts:
         """Some of them."""
-        return Starts(*(part[rows] for part in self))
+        where = None if self.rows is None else self.rows[rows]
+        return Starts(self.z[rows], self.hidden[rows], self.cell[rows], where)
+
+    def dreamed(self) -> dict[str, Tensor]:
+        """What a dream begins with, by name: all but where it was read."""
+        return {"z": self.z, "hidden": self.hidden, "cell": self.cell}
 
 
 def dreams_digest(memory: MDNRNN, starts: Starts) -> str:
     """SHA-256 of all that dreams come from: M's weights, and the moments they begin in."""
-    parts = {**memory.state_dict(), **{f"starts/{k}": v for k, v in starts._asdict().items()}}
+    parts = {**memory.state_dict(), **{f"starts/{k}": v for k, v in starts.dreamed().items()}}
     return digest({name: tensor.cpu().numpy() for name, tensor in parts.items()}, {})
 
 
@@ -64,7 +71,8 @@ def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> St
         state = memory.initial(len(first))
         for t in range(max(lengths)):
             alive = torch.from_numpy(np.flatnonzero((lengths > t) & (t >= warm)))
-            kept.append(Starts(z[:, t], *state).take(alive))
+            where = torch.from_numpy(rows[:, t]).to(memory.device)  # (B,)
+            kept.append(Starts(z[:, t], *state, where).take(alive))
             state = memory.step(z[:, t], action[:, t], state)
     starts = Starts(*(torch.cat(part) for part in zip(*kept, strict=True)))
     if not len(starts.z):
@@ -73,46 +81,68 @@ def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> St
 
 
 @typed
-def followed(codes: Codes, warm: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `warm_up`'s moments are followed by enough real decisions to compare a dream with.
+def followed(codes: Codes, starts: Starts | int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which moments are followed by enough real decisions to compare a dream with.
 
     Args:
-        codes: the episodes given to `warm_up`, all of them in one pass (`batch` >= E).
-        warm: as given to it.
+        codes: the episodes that the moments were read from.
+        starts: the moments; or `warm` as given to `warm_up`, for all that it reads in one pass
+            (`batch` >= E).
         horizon: T, decisions that must follow, >= 1.
 
     Returns:
-        (M,) places of these moments among its starts, and (M,) rows of their observations in
+        (M,) places of these moments among the starts, and (M,) rows of their observations in
         `codes`; those of what followed are the next T.
 
     Raises:
-        ValueError: a number is out of range, or no episode is long enough.
+        ValueError: a number is out of range, the starts were not read from these codes, or none is
+            followed by so many decisions.
     """
-    for name, number, least in (("warm", warm, 0), ("horizon", horizon, 1)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-    rows, left = [], []
-    for t in range(warm, max(codes.lengths)):
-        alive = codes.lengths > t
-        rows.append(codes.first[alive] + t)
-        left.append(codes.lengths[alive] - t)
-    if not left or max(map(np.max, left)) < horizon:
-        raise ValueError(f"no episode has {warm} decisions and then {horizon} more")
-    enough = np.flatnonzero(np.concatenate(left) >= horizon)  # (M,)
-    return enough, np.concatenate(rows)[enough]
+    if horizon < 1:
+        raise ValueError(f"horizon must be at least 1, got {horizon}")
+    if isinstance(starts, Starts):
+        rows = _read_from(codes, starts)  # (S,)
+    else:
+        rows = _in_one_pass(codes, starts)
+    final = codes.first + codes.lengths  # (E,) rows of the last observations
+    episode = np.searchsorted(codes.first, rows, side="right") - 1  # (S,)
+    enough = np.flatnonzero(rows + horizon <= final[episode])  # (M,)
+    if not len(enough):
+        raise ValueError(f"no moment is followed by {horizon} decisions")
+    return enough, rows[enough]
+
+
+def _in_one_pass(codes: Codes, warm: int) -> np.ndarray:
+    """Rows (S,) of the moments that `warm_up` reads, in its order, if it reads all at once."""
+    if warm < 0:
+        raise ValueError(f"warm must be at least 0, got {warm}")
+    decisions = range(warm, max(codes.lengths))
+    rows = [codes.first[codes.lengths > t] + t for t in decisions]
+    return np.concatenate([np.zeros(0, int), *rows])
+
+
+def _read_from(codes: Codes, starts: Starts) -> np.ndarray:
+    """Rows (S,) of the moments, which must be those of these codes."""
+    if starts.rows is None:
+        raise ValueError("the starts do not say where they are: take those of warm_up")
+    rows: np.ndarray = starts.rows.cpu().numpy()
+    there = rows < len(codes.mean)
+    if not there.all() or not np.array_equal(codes.mean[rows], starts.z.cpu().numpy()):
+        raise ValueError("the starts were not read from these codes")
+    return rows
 
 
 @typed
 def check_starts(memory: MDNRNN, starts: Starts) -> None:
     """Refuse starts that are none, of other sizes than M's, or not finite."""
-    for name, part in zip(Starts._fields, starts, strict=True):
+    parts = starts.dreamed()
+    for name, part in parts.items():
         check_type(name, part, Tensor)
     if not len(starts.z):
         raise ValueError("a dream needs at least one start, got none")
     s, cfg = len(starts.z), memory.config
-    for name, part, size in zip(
-        Starts._fields, starts, (cfg.latent, *[cfg.hidden] * 2), strict=True
-    ):
+    sizes = (cfg.latent, cfg.hidden, cfg.hidden)
+    for (name, part), size in zip(parts.items(), sizes, strict=True):
         if part.shape != (s, size) or part.dtype != torch.float32:
             raise ValueError(
                 f"starts need {name} ({s}, {size}) of float32, got {tuple(part.shape)} of "

@@ -286,12 +286,13 @@ def _moments(
     memory: MDNRNN, codes: Codes, warm: int, most: int, starts: int
 ) -> tuple[Starts, np.ndarray]:
     """Up to S moments, spread evenly: what M knew there, and their rows (S,) in the codes."""
-    every = warm_up(memory, codes, warm, batch=len(codes.lengths))
-    places, rows = followed(codes, warm, most)
+    every = warm_up(memory, codes, warm)
+    places, rows = followed(codes, every, most)
     order = np.argsort(rows)
     some = np.unique(np.linspace(0, len(rows) - 1, starts).round().astype(int))  # (S,)
     chosen = order[some]
-    return Starts(*(part.cpu() for part in every.take(places[chosen]))), rows[chosen]
+    begin = every.take(places[chosen]).dreamed()
+    return Starts(**{name: part.cpu() for name, part in begin.items()}), rows[chosen]
 
 
 def _places(codes: Codes, rows: np.ndarray) -> np.ndarray:

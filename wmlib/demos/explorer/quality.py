@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.agents.world_models.memory import MDNRNN, State
+from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.mixture import Prediction
 from wmlib.agents.world_models.starts import Starts
+from wmlib.agents.world_models.world import World
+from wmlib.imagination import imagine
 
 
 class Baselines(NamedTuple):
@@ -60,20 +62,31 @@ def follow(
     Returns:
         codes (D, T, Z) and rewards (D, T), as `MDNRNN.rollout` gives them.
     """
-    size, (latent,) = len(draws), start.z.shape[1:]
-    z, *carried = (part.expand(size, -1) for part in start)  # (D, Z), (D, H), (D, H)
-    state, codes, rewards = State(*carried), [], []
-    for action in actions:
-        state = memory.step(z, action.expand(size, -1), state)
-        prediction = memory.predict(state.hidden)
-        uniform = np.stack([each.random_sample(latent) for each in draws])  # (D, Z)
-        normal = np.stack([each.standard_normal(latent) for each in draws])  # (D, Z)
-        for each in draws:
+    size, world = len(draws), _Page(memory, temperature, draws)
+    begin = world.begin(*(part.expand(size, -1) for part in start.dreamed().values()))
+    dreamed = imagine(world, actions.expand(size, -1, -1), begin, len(actions))
+    codes = dreamed.features[1:, :, : memory.config.latent]  # (T, D, Z)
+    return codes.transpose(0, 1), dreamed.rewards.T
+
+
+class _Page(World):
+    """M as a page dreams in it: each of D dreams has noise of its own."""
+
+    def __init__(
+        self, memory: MDNRNN, temperature: float, draws: Sequence[np.random.RandomState]
+    ) -> None:
+        super().__init__(memory, temperature)
+        self.noise = draws
+
+    def draw(self, prediction: Prediction, generator: torch.Generator | None) -> Tensor:
+        latent = self.memory.config.latent
+        uniform = np.stack([each.random_sample(latent) for each in self.noise])  # (D, Z)
+        normal = np.stack([each.standard_normal(latent) for each in self.noise])  # (D, Z)
+        for each in self.noise:
             each.random_sample()  # for the end of an episode, of which nothing is made here
-        z = _drawn(prediction, temperature, torch.from_numpy(uniform), torch.from_numpy(normal))
-        codes.append(z)
-        rewards.append(memory.expected_reward(prediction))
-    return torch.stack(codes, 1), torch.stack(rewards, 1)
+        return _drawn(
+            prediction, self.temperature, torch.from_numpy(uniform), torch.from_numpy(normal)
+        )
 
 
 def _drawn(prediction: Prediction, temperature: float, uniform: Tensor, normal: Tensor) -> Tensor:

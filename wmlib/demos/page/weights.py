@@ -88,7 +88,7 @@ def pack_models(
         arrays["controller.bias"] = _numpy(controller.bias[0])  # (A,)
         about["controller"] = dataclasses.asdict(controller.config)
     if starts is not None:
-        arrays |= {f"starts.{name}": _numpy(part) for name, part in starts._asdict().items()}
+        arrays |= {f"starts.{name}": _numpy(part) for name, part in starts.dreamed().items()}
     return pack({**arrays, **(others or {})}, bits, about, config.block)
 
 
