@@ -40,6 +40,26 @@ def own_environment(**changed: object) -> type[gym.Env]:
     return Own
 
 
+class Counting:
+    """A policy for CartPole-v1 that has counts and a value to say of each decision, as MuZero's."""
+
+    def __init__(self, act: Callable | None = None) -> None:
+        self.other = act
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.rng, self.counts = rng, np.zeros(2, np.int64)
+
+    def act(self, observation: np.ndarray) -> int:
+        if self.other is not None:
+            self.other(self, observation)
+        self.counts[:] = self.rng.multinomial(16, [0.5, 0.5])  # a buffer that is used again
+        self.value = float(observation[2])
+        return int(self.counts.argmax())
+
+    def extras(self) -> dict[str, object]:
+        return {"visits": self.counts, "value": self.value}
+
+
 def balance(act: Callable | None = None) -> object:
     """A policy for CartPole-v1; its class is local, so that it is pickled whole."""
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from experience import balance, own_environment
+from experience import Counting, balance, own_environment
 
 from wmlib.collecting import CollectError, CollectInterrupt, collect
 from wmlib.episodes import Episode, EpisodeTimeout, run_episode
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
 from wmlib.runs import sole_owner
-from wmlib.storage import DamagedFileError, digest, open_arrays
+from wmlib.storage import DamagedFileError, digest, open_arrays, save_arrays
 
 PENDULUM = gym.spaces.Box(-2.0, 2.0, (1,), np.float32)
 
@@ -282,6 +282,35 @@ collect(Slow(), "CartPole-v1", episodes=2, seed=0, n_jobs=2, progress=False)
 def files(folder: Path) -> dict[str, str]:
     """What the files hold; safetensors writes a file's metadata in any order."""
     return {path.name: digest(*open_arrays(path)) for path in folder.glob("episode-*")}
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_what_a_policy_says_survives_a_kill_and_is_read_back(n_jobs: int, tmp_path: Path) -> None:
+    options = {"env_id": "CartPole-v1", "episodes": 5, "seed": 40, "progress": False}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    expected = collect(Counting(), folder=whole, n_jobs=1, **options)
+
+    def stop(policy: object, observation: np.ndarray) -> None:
+        if policy.rng.bit_generator.seed_seq.entropy == 42:
+            time.sleep(0.5)  # the others of its turn are done by then
+            raise KeyboardInterrupt
+
+    with pytest.raises(CollectInterrupt):
+        collect(Counting(stop), folder=killed, n_jobs=n_jobs, **options)
+    assert files(killed).items() < files(whole).items()
+    collect(Counting(), folder=killed, n_jobs=n_jobs, **options)
+    assert files(killed) == files(whole)
+    for loaded, one in zip(Replay.load(killed), expected, strict=True):
+        assert same(loaded, one) and loaded.extras.keys() == {"visits", "value"}
+        assert isinstance(loaded.extras["visits"], np.memmap)
+        assert np.array_equal(loaded.extras["visits"].argmax(1), loaded.actions)
+    path = killed / "episode-000002.safetensors"
+    arrays, about = open_arrays(path)
+    cut = {name: np.array(array) for name, array in arrays.items()}
+    cut["extras/visits"] = cut["extras/visits"][:-1]
+    save_arrays(path, cut, about)
+    with pytest.raises(DamagedFileError, match=r"000002.safetensors.*extras.*visits"):
+        Replay.load(killed)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

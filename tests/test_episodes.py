@@ -1,9 +1,11 @@
 """One episode, and driving it."""
 
+from collections.abc import Callable
+
 import gymnasium as gym
 import numpy as np
 import pytest
-from experience import balance, episode, own_environment
+from experience import Counting, balance, episode, own_environment
 
 from wmlib.episodes import Episode, run_episode
 from wmlib.exploration import SmoothRandomPolicy
@@ -16,6 +18,9 @@ def test_an_episode_checks_its_lengths() -> None:
     arrays = whole.observations, whole.actions, whole.rewards
     with pytest.raises(ValueError, match="5 actions needs 6 observations and 5 rewards, got 5"):
         Episode(arrays[0][:-1], *arrays[1:], True, False, 0)
+    for wrong in (np.zeros(4), np.zeros((7, 2)), np.array(5)):
+        with pytest.raises(ValueError, match="extras 'car' of 5 actions must be 5, or one more"):
+            Episode(*arrays, True, False, 0, {"car": wrong})
     with pytest.raises(ValueError, match="at least one action"):
         Episode(arrays[0][:1], arrays[1][:0], arrays[2][:0], True, False, 0)
     with pytest.raises(TypeError, match="observations must be an array of numbers"):
@@ -82,6 +87,60 @@ def test_what_info_says_in_numbers_is_kept() -> None:
     assert recorded.extras.keys() == {"both", "step"}
     assert recorded.extras["both"].tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
     assert recorded.extras["step"].tolist() == [1, 2, 3]
+
+
+def test_what_a_policy_says_of_its_decisions_is_kept() -> None:
+    recorded = run_episode(gym.make("CartPole-v1"), Counting(), seed=3)
+    plain = run_episode(gym.make("CartPole-v1"), balance(), seed=3)
+    assert recorded.extras.keys() == {"visits", "value"} and not plain.extras
+    visits, value = recorded.extras["visits"], recorded.extras["value"]
+    assert (visits.dtype, value.dtype) == (np.int64, np.float32)
+    rng = np.random.default_rng(3)
+    expected = [rng.multinomial(16, [0.5, 0.5]) for _ in range(len(recorded))]
+    assert np.array_equal(visits, expected)
+    assert np.array_equal(visits.argmax(1), recorded.actions)
+    assert np.array_equal(value, recorded.observations[:-1, 2])
+
+
+def test_extras_of_the_environment_and_of_the_policy_stand_side_by_side() -> None:
+    class Both(Counting):
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            self.value = 7
+            return np.zeros(2, np.float32)
+
+        def extras(self) -> dict[str, object]:
+            return {self.name: self.value}
+
+    class Talker(own_environment()):
+        def step(self, action):
+            return *super().step(action)[:4], {"frames": 3}
+
+    policy = Both()
+    policy.name = "seven"
+    recorded = run_episode(Talker(), policy, seed=0)
+    assert {name: array.tolist() for name, array in recorded.extras.items()} == {
+        "frames": [3] * 5, "seven": [7] * 5,
+    }  # fmt: skip
+    policy.name = "frames"
+    with pytest.raises(ValueError, match=r"are named as the environment's: \['frames'\]"):
+        run_episode(Talker(), policy, seed=0)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [lambda n: {"a": np.zeros(n)}, lambda n: {"a" if n < 3 else "b": 1}, lambda n: {"a": "x"},
+     lambda n: {} if n == 3 else {"a": 1}, lambda n: {"a": None if n == 3 else 1}],
+)  # fmt: skip
+def test_a_policy_that_does_not_say_the_same_numbers_each_time_is_refused(told: Callable) -> None:
+    class Some(SmoothRandomPolicy):
+        said = 0
+
+        def extras(self) -> dict[str, object]:
+            self.said += 1
+            return told(self.said)
+
+    with pytest.raises(ValueError, match=r"extras must be numbers, .* at decision [123]$"):
+        run_episode(own_environment()(), Some(gym.spaces.Box(-1, 1, (2,), np.float32)), seed=0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])

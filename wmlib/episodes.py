@@ -10,7 +10,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -34,10 +34,12 @@ class Episode:
         truncated: a limit ended it.
         seed: seed of the environment's reset and of the policy's generator.
         extras: what the environment's `info` said in numbers: (T, ...) for each step, or
-            (T + 1, ...) where the reset said it too.
+            (T + 1, ...) where the reset said it too; and what the policy said of each decision,
+            (T, ...), see `Policy`.
 
     Raises:
-        ValueError: no action, or observations or rewards that are not as many as they must be.
+        ValueError: no action, or observations, rewards or extras that are not as many as they must
+            be.
         TypeError: observations, actions or rewards that are not arrays of numbers (a Dict or Tuple
             space).
     """
@@ -63,6 +65,12 @@ class Episode:
                 f"an episode of {steps} actions needs {steps + 1} observations and {steps} "
                 f"rewards, got {len(self.observations)} and {len(self.rewards)}"
             )
+        for name, value in self.extras.items():
+            if np.shape(value)[:1] not in ((steps,), (steps + 1,)):
+                raise ValueError(
+                    f"extras {name!r} of {steps} actions must be {steps}, or one more, got shape "
+                    f"{np.shape(value)}"
+                )
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -74,7 +82,12 @@ class Episode:
 
 
 class Policy(Protocol):
-    """What drives: may keep a state from one `act` to the next, all of it set by `reset`."""
+    """What drives: may keep a state from one `act` to the next, all of it set by `reset`.
+
+    It may have more to say of a decision than the action, such as what a search has counted. Then
+    it has a method `extras()` too, which is asked after each `act`: numbers or arrays of them by
+    name, at every decision the same names and shapes. They are kept in `Episode.extras`.
+    """
 
     def reset(self, rng: np.random.Generator) -> None:
         """Begin an episode; all randomness of the policy comes from `rng`."""
@@ -105,7 +118,8 @@ def run_episode(
 
     Raises:
         ValueError: an argument is out of range; or the environment gives, or the policy chooses,
-            what is not a finite float32.
+            what is not a finite float32; or the policy's extras are no numbers, not the same at
+            every decision, or named as the environment's.
         EpisodeTimeout: the time is over.
     """
     check_limits(seed, max_steps, patience, time_limit)
@@ -127,12 +141,15 @@ def _drive(
     observations, actions, rewards = [np.array(observation)], [], []
     numbers = {name: [value] for name, value in info.items() if is_number(value)}
     first = set(numbers)
+    told = getattr(policy, "extras", dict)
+    said: list[dict[str, np.ndarray]] = []
     terminated = truncated = False
     waited = 0
     while not (terminated or truncated):
         action = policy.act(observation)
         actions.append(np.array(action))
         _check_finite("action", actions[-1], len(actions))
+        said.append({name: np.array(value) for name, value in told().items()})
         observation, given, terminated, truncated, info = env.step(action)
         observations.append(np.array(observation))
         _check_finite("observation", observations[-1], len(actions))
@@ -150,6 +167,7 @@ def _drive(
         for name, values in numbers.items()
         if len(values) == steps + (name in first) and len(set(map(np.shape, values))) == 1
     }
+    extras |= _of_the_policy(said, numbers.keys())
     whole = np.issubdtype(env.action_space.dtype, np.integer)
     return Episode(
         observations=_compact(np.stack(observations)),
@@ -160,6 +178,23 @@ def _drive(
         seed=seed,
         extras={name: _compact(values) for name, values in extras.items()},
     )
+
+
+def _of_the_policy(
+    said: list[dict[str, np.ndarray]], others: Collection[str]
+) -> dict[str, np.ndarray]:
+    """What a policy said of each of T decisions, (T, ...) by name."""
+    shapes = {name: value.shape for name, value in said[0].items()}
+    if both := shapes.keys() & others:
+        raise ValueError(f"the policy's extras are named as the environment's: {sorted(both)}")
+    for decision, each in enumerate(said, 1):
+        now = {name: value.shape for name, value in each.items()}
+        if now != shapes or not all(map(is_number, each.values())):
+            raise ValueError(
+                "the policy's extras must be numbers, of the same names and shapes at every "
+                f"decision, got {each!r:.200} at decision {decision}"
+            )
+    return {name: np.stack([each[name] for each in said]) for name in shapes}
 
 
 def _check_finite(name: str, value: Any, decision: int) -> None:
