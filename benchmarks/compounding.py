@@ -41,7 +41,7 @@ from wmlib.agents.world_models.world import World
 from wmlib.collecting import collect
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.exploration import SmoothRandomPolicy
-from wmlib.imagination import imagine
+from wmlib.imagination import steps
 from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -158,11 +158,12 @@ def driven_in_the_dream(agent: Agent, moments: Moments) -> Forecasts:
         action = agent.controller.act(features[None])[0] + torch.from_numpy(level * noise).float()
         return action.clamp(low, torch.ones(len(low)))  # (B, A)
 
-    dreamed = imagine(world, act, begin, AHEAD, generator)
-    codes = dreamed.features[1:, :, : memory.config.latent]  # (T, B, Z)
-    parts = (part.unflatten(1, (DREAMS, -1)) for part in (codes, dreamed.rewards))
-    ahead = moments.rows[:, None] + np.arange(AHEAD + 1)  # (M, T + 1)
-    return Forecasts(ahead, *(part.movedim(0, 2).numpy() for part in parts))
+    codes, rewards = [], []
+    for step in steps(world, act, begin, AHEAD, generator):
+        codes.append(step.state.z)
+        rewards.append(step.reward)
+    dreamed = (torch.stack(part, 1).unflatten(0, (DREAMS, -1)).numpy() for part in (codes, rewards))
+    return Forecasts(moments.rows[:, None] + np.arange(AHEAD + 1), *dreamed)
 
 
 class Errors:

@@ -7,7 +7,7 @@ by an LSTM, a transformer or a table, is its own business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import gymnasium as gym
@@ -54,6 +54,21 @@ Pay = Callable[[Tensor, S], Tensor]
 """What a dream pays: from the model's rewards (B,) and the states they came with, to (B,)."""
 
 
+class Step(NamedTuple, Generic[S]):
+    """One decision of B dreams."""
+
+    action: Tensor
+    """(B, A)"""
+    reward: Tensor
+    """(B,) as paid"""
+    continues: Tensor
+    """(B,) probability that the episode goes on after it"""
+    state: S
+    """where it led"""
+    features: Tensor
+    """(B, ...) of that state"""
+
+
 class Trajectory(NamedTuple, Generic[S]):
     """B dreams of T decisions."""
 
@@ -67,6 +82,27 @@ class Trajectory(NamedTuple, Generic[S]):
     """(T, B) probability that the episode goes on after the decision"""
     last: S
     """the state from which they could go on"""
+
+
+def steps(
+    model: Model[S],
+    policy: Policy | Tensor,
+    start: S,
+    horizon: int,
+    generator: torch.Generator | None = None,
+    pay: Pay[S] | None = None,
+) -> Iterator[Step[S]]:
+    """Dream step by step, for who keeps only a part of it; arguments and errors as `imagine`."""
+    check_whole("horizon", horizon, 1)
+    if isinstance(policy, Tensor) and policy.shape[1] < horizon:
+        raise ValueError(f"{horizon} decisions need as many actions, got {policy.shape[1]}")
+    state, features = start, start.features
+    for t in range(horizon):
+        action = policy[:, t] if isinstance(policy, Tensor) else policy(features)  # (B, A)
+        state, reward, continues = model.step(state, action, generator)
+        features = state.features  # (B, ...)
+        paid = reward if pay is None else pay(reward, state)  # (B,)
+        yield Step(action, paid, continues, state, features)
 
 
 def imagine(
@@ -92,21 +128,17 @@ def imagine(
     Raises:
         ValueError: the horizon is out of range, or there are fewer actions than that.
     """
-    check_whole("horizon", horizon, 1)
-    if isinstance(policy, Tensor) and policy.shape[1] < horizon:
-        raise ValueError(f"{horizon} decisions need as many actions, got {policy.shape[1]}")
-    state, features = start, [start.features]
+    last, features = start, [start.features]
     actions, rewards, continues = [], [], []
-    for t in range(horizon):
-        action = policy[:, t] if isinstance(policy, Tensor) else policy(features[-1])  # (B, A)
-        state, reward, going = model.step(state, action, generator)
-        features.append(state.features)  # (B, ...)
-        actions.append(action)
-        rewards.append(reward if pay is None else pay(reward, state))  # (B,)
-        continues.append(going)  # (B,)
+    for step in steps(model, policy, start, horizon, generator, pay):
+        features.append(step.features)
+        actions.append(step.action)
+        rewards.append(step.reward)
+        continues.append(step.continues)
+        last = step.state
     return Trajectory(
         torch.stack(features), torch.stack(actions), torch.stack(rewards), torch.stack(continues),
-        state,
+        last,
     )  # fmt: skip
 
 
@@ -169,16 +201,12 @@ class ImaginedEnv(gym.Env[np.ndarray, Any], Generic[S]):
         if not hasattr(self, "_state"):
             raise gym.error.ResetNeeded("call reset before step")
         where = self._generator.device
-        dreamed = imagine(
-            self.model, self.read(action).to(where)[None, None], self._state, 1, self._generator,
-            self.pay,
-        )  # fmt: skip
-        self._state = dreamed.last
-        self._steps += 1
+        given = self.read(action).to(where)[None, None]  # (1, 1, A)
+        step = next(steps(self.model, given, self._state, 1, self._generator, self.pay))
+        self._state, self._steps = step.state, self._steps + 1
         drawn = torch.rand((), generator=self._generator, device=where)
-        ended = bool(drawn < 1 - dreamed.continues[0, 0])
-        reward = float(dreamed.rewards[0, 0])
-        return self._observation(), reward, ended, self._steps >= self.horizon, {}
+        ended, late = bool(drawn < 1 - step.continues[0]), self._steps >= self.horizon
+        return self._observation(), float(step.reward[0]), ended, late, {}
 
     def render(self) -> np.ndarray | None:
         """What the present state looks like: (H, W, C) uint8."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.mixture import Prediction, log_likelihood
 from wmlib.checkpoint import load_module
-from wmlib.imagination import imagine
+from wmlib.imagination import steps
 from wmlib.training import History, fit, seeded
 from wmlib.typed import check_fields, typed
 
@@ -235,10 +235,11 @@ class MDNRNN(nn.Module):
         """
         from wmlib.agents.world_models.world import World  # it imports M
 
-        world = World(self, temperature)
-        dreamed = imagine(world, actions, world.begin(z, *state), actions.shape[1], generator)
-        codes = dreamed.features[1:, :, : self.config.latent]  # (T, B, Z)
-        return codes.transpose(0, 1).contiguous(), dreamed.rewards.T.contiguous()
+        world, codes, rewards = World(self, temperature), [], []
+        for step in steps(world, actions, world.begin(z, *state), actions.shape[1], generator):
+            codes.append(step.state.z)  # (B, Z)
+            rewards.append(step.reward)  # (B,)
+        return torch.stack(codes, 1), torch.stack(rewards, 1)
 
 
 class MemoryLoss(NamedTuple):

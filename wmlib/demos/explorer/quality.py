@@ -19,7 +19,7 @@ from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.mixture import Prediction
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.world import World
-from wmlib.imagination import imagine
+from wmlib.imagination import steps
 
 
 class Baselines(NamedTuple):
@@ -64,9 +64,9 @@ def follow(
     """
     size, world = len(draws), _Page(memory, temperature, draws)
     begin = world.begin(*(part.expand(size, -1) for part in start.dreamed().values()))
-    dreamed = imagine(world, actions.expand(size, -1, -1), begin, len(actions))
-    codes = dreamed.features[1:, :, : memory.config.latent]  # (T, D, Z)
-    return codes.transpose(0, 1), dreamed.rewards.T
+    dreamed = list(steps(world, actions.expand(size, -1, -1), begin, len(actions)))
+    codes, rewards = ([s.state.z for s in dreamed], [s.reward for s in dreamed])
+    return torch.stack(codes, 1), torch.stack(rewards, 1)
 
 
 class _Page(World):
