@@ -1,9 +1,10 @@
 """The chapters as an archive that runs wherever `wmlib` is installed: `make notebooks`.
 
 It holds the notebooks, without outputs, and the files that they read: trained weights, rows of
-measurements, pictures. Two things are changed: the numbers that a chapter hands to the built
-book (`glue`) go nowhere where myst-nb is not installed, and paths lead through `wmlib.artifacts`
-or stay as they are, since the archive keeps the folders of the repository.
+measurements, pictures. Paths lead through `wmlib.artifacts` or stay as they are, since the archive
+keeps the folders of the repository. One thing is changed. The built book puts the numbers of a run
+into its text with myst-nb, which JupyterLab does not have; MyST in JupyterLab asks the kernel for a
+number (`{eval}`) where it stands. So `glue` keeps them in the notebook, and the text asks for them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import tomllib
 import zipfile
 from pathlib import Path
@@ -18,19 +20,29 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 GLUE = "from myst_nb import glue\n"
-WITHOUT = """\
-try:
-    from myst_nb import glue
-except ImportError:  # it hands numbers to the built book, and to no one else
+OWN_GLUE = '''\
+class Glue(dict):
+    """The numbers of this run for the text, which asks for glue.say("name:.2f")."""
 
-    def glue(name, variable, display=True):
-        return None
-"""
+    class Words(str):
+        __repr__ = str.__str__
+
+    def __call__(self, name, variable, display=True):
+        self[name] = variable
+
+    def say(self, wanted):
+        name, _, how = wanted.partition(":")
+        return self.Words(format(self[name], how))
+
+
+glue = Glue()
+'''
+IN_TEXT = re.compile(r"\{glue:text\}`([^`]+)`")
 READ_ME = """\
 The chapters of "World Models from Scratch" {version}, to run.
 
     pip install .          (in a clone of the repository, which brings wmlib)
-    pip install jupyterlab
+    pip install jupyterlab jupyterlab-myst
     jupyter lab book/
 
 The folders beside book/ hold what the chapters read.
@@ -40,15 +52,15 @@ DAY = (1980, 1, 1, 0, 0, 0)  # of every file, so that equal contents make equal 
 
 
 def chapter(text: str) -> str:
-    """A notebook (JSON) without outputs, which runs with or without myst-nb."""
+    """A notebook (JSON) without outputs, which needs no myst-nb."""
     notebook: dict[str, Any] = json.loads(text)
     for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
-        cell["outputs"], cell["execution_count"] = [], None
         source = "".join(cell["source"])
-        if GLUE in source:  # the imports below it stay where they are: it goes last of them
-            source = source.replace(GLUE, WITHOUT)
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+            source = source.replace(GLUE, OWN_GLUE)
+        else:
+            source = IN_TEXT.sub(r"""{eval}`glue.say("\1")`""", source)
         cell["source"] = source.splitlines(keepends=True)
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
