@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from jupyter_cache import get_cache
 
 pytestmark = pytest.mark.site
@@ -21,3 +22,9 @@ def test_every_cell_ran(chapter: Path) -> None:
     for cell in cells:
         skipped = "skip-execution" in cell.metadata.get("tags", [])
         assert skipped or cell.execution_count is not None, f"did not run: {cell.source}"
+
+
+def test_what_is_printed_as_a_table_is_one(site: Path, page_name: str) -> None:
+    """A chapter prints tables in Markdown; read as plain text, their bars stand in a paragraph."""
+    page = BeautifulSoup((site / page_name).read_text(encoding="utf-8"), "html.parser")
+    assert [p.get_text() for p in page.select("article p") if p.get_text().startswith("|")] == []
