@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 from pypdf import PdfReader, PdfWriter
+from pypdf.annotations import Link
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,15 +83,57 @@ def test_the_pages_are_printed_in_the_order_of_the_contents() -> None:
     assert pages == [line.split()[-1] for line in text.splitlines() if "book/" in line]
 
 
-def test_pages_are_joined_with_an_outline() -> None:
-    def sheet(count: int) -> bytes:
-        writer, buffer = PdfWriter(), io.BytesIO()
-        for _ in range(count):
-            writer.add_blank_page(100, 100)
-        writer.write(buffer)
-        return buffer.getvalue()
+def sheets(count: int, links: tuple[str, ...] = ()) -> bytes:
+    """A PDF of blank sheets; on the first are links, in the second stands the place "far"."""
+    writer, buffer = PdfWriter(), io.BytesIO()
+    for _ in range(count):
+        writer.add_blank_page(100, 100)
+    if count > 1:
+        writer.add_named_destination("/far", 1)
+    for link in links:
+        writer.add_annotation(0, Link(rect=(0, 0, 9, 9), url=link))
+    writer.write(buffer)
+    return buffer.getvalue()
 
-    whole = PdfReader(io.BytesIO(load("pdf").joined([("One", sheet(2)), ("Two", sheet(1))], "T")))
-    assert len(whole.pages) == 3 and whole.metadata.title == "T"
+
+def test_pages_are_joined_with_an_outline() -> None:
+    pdf = load("pdf")
+    parts = [pdf.Part("file:///1", "One", sheets(2)), pdf.Part("file:///2", "Two", sheets(1))]
+    assert [part.sheets() for part in parts] == [2, 1]
+    whole = PdfReader(io.BytesIO(pdf.joined(sheets(1), parts, "T", sheets(3))))
+    assert len(whole.pages) == 4 and whole.metadata.title == "T"
     outline = [(one.title, whole.get_destination_page_number(one)) for one in whole.outline]
-    assert outline == [("One", 0), ("Two", 2)]
+    assert outline == [("One", 1), ("Two", 3)]
+
+
+def test_links_between_pages_stay_in_the_book() -> None:
+    pdf = load("pdf")
+    ways = ("file:///2#far", "file:///2", "file:///2#lost", "file:///3", "https://a.org/")
+    parts = [
+        pdf.Part("file:///1", "One", sheets(2, ways)),
+        pdf.Part("file:///2", "Two", sheets(2)),
+    ]
+    front = sheets(1, ("file:///2",))
+    whole = PdfReader(io.BytesIO(pdf.joined(front, parts, "T")))
+    numbers = {page.indirect_reference.idnum: n for n, page in enumerate(whole.pages)}
+
+    def leads(sheet: int) -> list[object]:
+        notes = [note.get_object() for note in whole.pages[sheet]["/Annots"]]
+        return [
+            numbers[note["/Dest"][0].idnum] if "/Dest" in note else note.get("/A", {}).get("/URI")
+            for note in notes
+        ]
+
+    assert leads(0) == [3]
+    assert leads(1) == [4, 3, 3, None, "https://a.org/"]
+
+
+def test_the_first_sheet_says_where_each_page_begins() -> None:
+    pdf = load("pdf")
+    parts = [pdf.Part("file:///1", "One", sheets(2)), pdf.Part("file:///2", "Two", sheets(1))]
+    front = pdf.cover("T & U", "Version 1", parts)
+    assert "T &amp; U" in front
+    assert re.findall(r"(\w+)</a><span>(\d+)", front) == [("One", "2"), ("Two", "4")]
+    assert re.findall(r"(\w+) · (\d)", "".join(pdf.footers(parts))) == [
+        ("One", "2"), ("One", "3"), ("Two", "4"),
+    ]  # fmt: skip
