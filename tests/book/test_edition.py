@@ -16,12 +16,19 @@ def edition(extension: Callable[[str], ModuleType]) -> ModuleType:
     return extension("edition")
 
 
-def test_buttons_need_a_repository(edition: ModuleType) -> None:
-    without = edition.options({"repository_url": "", "launch_buttons": {}}, "1.2")
-    assert "1.2" in without["extra_footer"]
-    assert not set(edition.BUTTONS) & set(without) and without["launch_buttons"] == {}
-    with_one = edition.options({"repository_url": "https://example.org/a/b"}, "1.2")
+def test_buttons_need_a_repository(edition: ModuleType, tmp_path: Path) -> None:
+    assert edition.repository(tmp_path) == {}
+    settings = tmp_path / "_config.yml"
+    settings.write_text("repository: {url: ''}", encoding="utf-8")
+    without = edition.options({"own": 1}, "1.2", edition.repository(tmp_path))
+    assert without["own"] == 1 and "1.2" in without["extra_footer"]
+    assert not {*edition.BUTTONS, "repository_url", "launch_buttons"} & set(without)
+    address = "https://example.org/a/b"
+    settings.write_text(f"repository: {{url: '{address}', branch: next}}", encoding="utf-8")
+    with_one = edition.options({"own": 1}, "", edition.repository(tmp_path))
+    assert with_one["own"] == 1 and "extra_footer" not in with_one
     assert all(with_one[button] is True for button in edition.BUTTONS)
+    assert (with_one["repository_url"], with_one["repository_branch"]) == (address, "next")
     assert with_one["launch_buttons"]["colab_url"].startswith("https://colab.")
 
 
