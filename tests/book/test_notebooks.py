@@ -20,6 +20,7 @@ CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 PAGES = {".md", ".ipynb"}
 LONGEST_LINE = 79
 PREFIX = "wmlib:"
+HIDING = {"hide-cell", "hide-input", "remove-cell"}
 # Checks of wmlib.scratch.checks and their kind: `check(name, value, ...)` is `value`, or an error.
 VALUES = {"at_least", "positive", "vectors"}
 
@@ -176,9 +177,18 @@ def test_lines_are_short(chapter: Path) -> None:
 
 
 @each_chapter
+def test_what_a_page_folds_is_folded_in_jupyterlab(chapter: Path) -> None:
+    for cell in code_cells(chapter):
+        folded = bool(HIDING & set(cell["metadata"].get("tags", [])))
+        assert cell["metadata"].get("jupyter", {}).get("source_hidden", False) is folded, source(
+            cell
+        )
+
+
+@each_chapter
 def test_ends_with_hidden_assertions(chapter: Path) -> None:
     last = code_cells(chapter)[-1]
-    assert {"hide-cell", "hide-input", "remove-cell"} & set(last["metadata"].get("tags", []))
+    assert HIDING & set(last["metadata"].get("tags", []))
     assert any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(plain(last))))
 
 

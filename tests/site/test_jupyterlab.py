@@ -83,6 +83,11 @@ shipped
     "sliders = LatentSliders(v, codes.mean[:3])\nsliders",
     "maze = Playground(updates=0)\nmaze",
 )
+TEXT = """
+```{admonition} Before you start
+**You need** nothing but {math}`E = m c^2`.
+```
+"""
 
 
 @dataclass
@@ -148,7 +153,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """JupyterLab on a free port of this machine, with settings of its own; the notebook in it."""
     folder = tmp_path_factory.mktemp("jupyterlab")
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS],
+        cells=[
+            *(nbformat.v4.new_code_cell(text.strip()) for text in CELLS),
+            nbformat.v4.new_markdown_cell(TEXT.strip()),
+        ],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     (folder / "work").mkdir()
@@ -259,6 +267,14 @@ def test_every_demo_is_drawn(lab: Lab) -> None:
         assert demo.get_attribute("aria-label") == title
         assert demo.get_by_role("alert").filter(has_text="cannot start").count() == 0
     assert lab.python("[mine.decisions, maze.tried.sum().item()]") == [0, 0]
+
+
+def test_the_text_of_a_chapter_is_read_as_in_the_book(lab: Lab) -> None:
+    box = lab.page.locator(".jp-MarkdownCell aside")
+    box.scroll_into_view_if_needed()
+    assert re.fullmatch(
+        r"Before you start\s+You need nothing but E.*\.", box.inner_text(), re.DOTALL
+    )
 
 
 def test_no_two_elements_have_one_id(lab: Lab) -> None:
