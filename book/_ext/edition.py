@@ -14,6 +14,7 @@ import yaml
 from sphinx.application import Sphinx
 
 BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
+LINE = "#1a56b8"  # at the foot of a card, the colour of links
 COLAB = "https://colab.research.google.com"
 
 
@@ -60,6 +61,7 @@ def configure(app: Sphinx, config: Any) -> None:
     if config.html_baseurl:
         config.ogp_site_url = config.html_baseurl
         config.ogp_site_name = config.html_title
+        config.ogp_social_cards = {"enable": True, "line_color": LINE}
         config.sitemap_url_scheme = "{link}"  # one language, one version
 
 
