@@ -57,8 +57,9 @@ def test_a_chapter_needs_no_myst_nb(archive: zipfile.ZipFile) -> None:
                 assert "myst_nb" not in source
                 assert source == before or "glue = Glue()" in source
             else:
-                asked = re.sub(r"""\{eval\}`glue\.say\("([^"]*)"\)`""", r"{glue:text}`\1`", source)
-                assert asked == before and "{glue" not in source
+                pieces = re.split(r"\{(?:glue:text|doc|cite:[pt])\}`[^`]*`", before)
+                assert not re.search(r"\{(glue|doc|cite)", source)
+                assert re.fullmatch(".*?".join(map(re.escape, pieces)), source, re.DOTALL)
 
 
 def test_the_text_asks_for_the_numbers_of_the_run() -> None:
@@ -68,12 +69,25 @@ def test_the_text_asks_for_the_numbers_of_the_run() -> None:
         {"cell_type": "code", "source": code.splitlines(keepends=True)},
         {"cell_type": "markdown", "source": ["It is {glue:text}`mean:,.1f`, {glue:text}`word`."]},
     ]
-    run, text = json.loads(notebooks.chapter(json.dumps({"cells": cells})))["cells"]
+    known = notebooks.Around({}, {})
+    run, text = json.loads(notebooks.chapter(json.dumps({"cells": cells}), known))["cells"]
     expressions = re.findall("{eval}`([^`]*)`", "".join(text["source"]))
     names: dict[str, object] = {}
     exec("".join(run["source"]), names)
     # What JupyterLab shows is the repr that the kernel gives.
     assert [repr(eval(one, names)) for one in expressions] == ["1,234.5", "more"]
+
+
+def test_the_text_names_pages_and_works() -> None:
+    notebooks = load("notebooks")
+    known = notebooks.around(ROOT)
+    assert notebooks.prose("{doc}`errata`, {doc}`05a-906`", known) == (
+        "[Errata](errata.md), [906, Entirely in Dreams](05a-906.ipynb)"
+    )
+    text = notebooks.prose("{cite:t}`ha2018world` {cite:p}`chua2018deep,sutton1991dyna`", known)
+    assert text == "Ha and Schmidhuber [2018] [Chua et al., 2018; Sutton, 1991]"
+    with pytest.raises(KeyError, match="nowhere"):
+        notebooks.prose("{doc}`nowhere`", known)
 
 
 def test_the_pages_are_printed_in_the_order_of_the_contents() -> None:
