@@ -33,7 +33,8 @@ UNPRINTABLE = """
   const grey = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b;
   const wrong = [];
   for (const element of document.querySelectorAll("article *")) {
-    if (!element.checkVisibility() || element.closest("svg, img, canvas, .wm-screen, .wm-fill")) continue;
+    const picture = element.closest("svg, img, canvas, .wm-screen, .wm-fill");
+    if (!element.checkVisibility() || picture) continue;
     const style = getComputedStyle(element);
     const behind = parts(style.backgroundColor);
     const text = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
