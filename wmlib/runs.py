@@ -228,6 +228,33 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
         write_atomically(path, text.encode())
 
 
+@contextlib.contextmanager
+def own_run(
+    folder: Path, identity: dict[str, object], resume: bool, result: str
+) -> Iterator[None]:
+    """Work alone on a run whose folder is claimed for it: `sole_owner` and `claim`.
+
+    A finished run in a folder that cannot be written is claimed and read, with no lock.
+
+    Args:
+        folder: as for `claim`.
+        identity: as for `claim`.
+        resume: as for `claim`.
+        result: the file that is written last, in `folder`.
+
+    Raises:
+        BlockingIOError, OSError: as `sole_owner`.
+        ValueError, DamagedFileError: as `claim`.
+    """
+    if (folder / result).exists() and not os.access(folder, os.W_OK):
+        claim(folder, identity, resume)
+        yield
+        return
+    with sole_owner(folder):
+        claim(folder, identity, resume)
+        yield
+
+
 def check_identity(
     path: Path, found: Mapping[str, str], identity: Mapping[str, str], what: str = "the state"
 ) -> None:

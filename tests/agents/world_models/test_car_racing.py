@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from wmlib import collecting
-from wmlib.agents.world_models import car_racing
+from wmlib.agents.world_models import car_racing, stages
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.car_racing import train_car_racing
 from wmlib.agents.world_models.codes import Codes
@@ -44,7 +44,7 @@ TINY = Recipe(
 )  # fmt: skip
 STAGES = (
     (car_racing, "train_vision"), (car_racing, "train_behaviour"),
-    (car_racing, "collect"), (car_racing, "fit"), (car_racing, "write_atomically"), (Log, "add"),
+    (car_racing, "collect"), (car_racing, "fit"), (stages, "write_atomically"), (Log, "add"),
 )  # fmt: skip
 
 
@@ -78,8 +78,8 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_left_alone(
     undisturbed = train_car_racing(tmp_path / "whole", **options)
 
     folder, resume = tmp_path / "killed", False
-    stages = STAGES if optimiser == "gradient" else ((car_racing, "train_in_dream"),)
-    for target, name in stages:
+    kills = STAGES if optimiser == "gradient" else ((car_racing, "train_in_dream"),)
+    for target, name in kills:
         for call in (1, 2):
             with monkeypatch.context() as patch:
                 killed_at(patch, target, name, call)

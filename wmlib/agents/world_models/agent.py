@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.recipes import ENV_ID
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.agents.world_models.vision import VAE
-from wmlib.checkpoint import load_checkpoint, save_module
+from wmlib.checkpoint import load_checkpoint
 from wmlib.checks import check_kind, check_number, check_share, check_whole
 from wmlib.episodes import run_episode
 
@@ -104,13 +103,6 @@ class Agent:
     controller: LinearController
     environment: str = ENV_ID
     """the id of what they were trained on"""
-
-    def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """Save V, M and C in a folder, C last, each with its manifest."""
-        folder, made = Path(folder), {**made, "environment": self.environment}
-        save_module(folder / "vision.safetensors", self.vision, "vision", made)
-        save_module(folder / "memory.safetensors", self.memory, "memory", made)
-        self.controller.save(folder / "controller.safetensors", made)
 
     @classmethod
     def load(cls, folder: str | Path) -> Agent:

@@ -13,7 +13,6 @@ ends. `log.csv` is a view of what the stages say, written anew whenever it is no
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,18 +30,18 @@ from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train
 from wmlib.agents.world_models.gradients import BehaviourConfig, Learned, train_behaviour
 from wmlib.agents.world_models.memory import MDNRNN, batch_loss, check_rewards
 from wmlib.agents.world_models.recipes import ENV_ID, EPISODES, TRACKS, Recipe
-from wmlib.agents.world_models.stages import DRIVEN, Stages
+from wmlib.agents.world_models.stages import DRIVEN, RESULT, Stages
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models.vision import VAE, train_vision
-from wmlib.checkpoint import Manifest, load_checkpoint, made_by, save_module
+from wmlib.checkpoint import save_module
 from wmlib.checks import LARGEST_SEED, check_kind, check_seed
 from wmlib.collecting import check_jobs, collect
 from wmlib.episodes import Policy
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
-from wmlib.runs import Clock, Log, Row, claim, sole_owner
-from wmlib.storage import DamagedFileError, write_atomically
+from wmlib.runs import Log, Row, own_run
+from wmlib.storage import DamagedFileError
 from wmlib.training import History, fit, seeded
 
 
@@ -65,6 +64,8 @@ def train_car_racing(
         n_jobs: workers for collecting, as for `wmlib.collecting.collect`.
         progress: show bars, and a line for each cycle.
 
+    A run that is finished, its folder read-only or not, is opened by `resume`.
+
     Raises:
         ValueError: the seed is out of range; the folder holds a run and `resume` is not given, or
             it holds another run.
@@ -77,10 +78,10 @@ def train_car_racing(
     check_kind("recipe", recipe, Recipe)
     check_seed(seed, LARGEST_SEED // TRACKS - 1)
     check_jobs(n_jobs)
-    with sole_owner(folder):
-        claim(folder, {"seed": seed, "recipe": dataclasses.asdict(recipe)}, resume)
+    identity = {"seed": seed, "recipe": dataclasses.asdict(recipe)}
+    with own_run(folder, identity, resume, RESULT):
         run = _Run(folder, seed, recipe, n_jobs, progress)
-        if not (folder / "controller.safetensors").exists():
+        if not (folder / RESULT).exists():
             run.train()
         return Agent.load(folder)
 
@@ -97,8 +98,8 @@ class _Run:
     def __init__(
         self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
     ) -> None:
-        self.folder, self.seed, self.recipe = folder, seed, recipe
-        self.stages = Stages(folder)
+        self.seed, self.recipe = seed, recipe
+        self.stages = Stages(folder, seed, repeated=("memory", "controller"))
         self.n_jobs, self.progress = n_jobs, progress
         self.log = Log(folder / "log.csv", self.stages.rows(recipe.cycles))
 
@@ -119,7 +120,8 @@ class _Run:
                 self.log.add(self.stages.row(cycle))
                 if self.progress:
                     tqdm.write(self.log.line(self.recipe.cycles), file=sys.stderr)
-        self._finish()
+        agent = Agent(self.vision, self.memory, self.controller)
+        self.stages.finish(agent, self.log.rows)
 
     def _drive(self, cycle: int) -> Replay:
         """Random driving, and in every later cycle C's own; each episode is kept as it ends."""
@@ -151,16 +153,14 @@ class _Run:
 
     def _watch(self, cycle: int, replay: Replay) -> Codes:
         """What was driven, as M reads it; and said for the log, unless it has been."""
-        path = self.stages.path(cycle, DRIVEN)
-        if path.exists():
+        if self.stages.path(cycle, DRIVEN).exists():
             return self._encoded(replay)
         with self.stages.clock(cycle, "driven") as clock:
             codes = self._encoded(replay)
-            row: Row = {"frames": real_steps(replay, self.recipe.action_repeat)}
+            row: Row = {"steps": real_steps(replay, self.recipe.action_repeat)}
             if cycle:
                 row |= self._compare(replay, codes)
-            row["seconds"] = clock.seconds
-            write_atomically(path, json.dumps(row, indent=2).encode())
+            self.stages.keep_driven(cycle, row, clock)
         return codes
 
     def _learn_vision(self, replay: Replay) -> VAE:
@@ -173,7 +173,7 @@ class _Run:
                     replay, recipe.vision, steps=steps, seed=self._seed(0),
                     state=self.stages.state(0, "vision"), progress=self.progress,
                 )  # fmt: skip
-                save_module(path, vision, "vision", self._made(steps, clock, {}))
+                save_module(path, vision, "vision", self.stages.made(steps, clock, {}))
         return VAE.load(path)
 
     def _encoded(self, replay: Replay) -> Codes:
@@ -189,7 +189,7 @@ class _Run:
                 means = {name: float(np.mean(losses[-100:])) for name, losses in history.items()}
                 names = [name for name in ("code", "reward", "cost") if name in means]
                 row = {f"memory_{name}": means[name] for name in names}
-                save_module(path, self.memory, "memory", self._made(steps, clock, row))
+                save_module(path, self.memory, "memory", self.stages.made(steps, clock, row))
         self.memory = MDNRNN.load(path)
 
     def _train_memory(self, cycle: int) -> tuple[int, History]:
@@ -239,7 +239,7 @@ class _Run:
                     name: float(np.mean(learned.history[name][-20:]))
                     for name in names if name in learned.history
                 }  # fmt: skip
-                learned.controller.save(path, self._made(updates, clock, row))
+                learned.controller.save(path, self.stages.made(updates, clock, row))
         self.controller = LinearController.load(path)
 
     def _train_controller(self, cycle: int) -> tuple[int, Learned | Evolved]:
@@ -310,23 +310,3 @@ class _Run:
 
     def _seed(self, cycle: int) -> int:
         return TRACKS * self.seed + EPISODES * cycle
-
-    def _made(self, steps: int, clock: Clock, row: Row) -> Manifest:
-        """What made a stage's result, and what the log says of it: one file, so one is not lost."""
-        seconds = clock.seconds
-        made = made_by(seed=self.seed, steps=steps, seconds=seconds)
-        return made | {"row": {**row, "seconds": seconds}}
-
-    def _finish(self) -> None:
-        """The result: V, M and C side by side; C last, because it says that the run is over."""
-        last = self.recipe.cycles
-        for cycle, kind, module in ((0, "vision", self.vision), (last, "memory", self.memory)):
-            _, manifest = load_checkpoint(self.stages.path(cycle, f"{kind}.safetensors"), kind)
-            save_module(self.folder / f"{kind}.safetensors", module, kind, manifest["made"])
-        paths = [self.stages.path(cycle, "controller.safetensors") for cycle in range(last + 1)]
-        manifests = [load_checkpoint(path, "controller")[1] for path in paths]
-        steps = sum(manifest["made"]["steps"] for manifest in manifests)
-        made = made_by(seed=self.seed, steps=steps, seconds=self.log.total("seconds"))
-        made["real_steps"] = int(self.log.rows[-1]["real_steps"])
-        made["environment"] = ENV_ID
-        self.controller.save(self.folder / "controller.safetensors", made)

@@ -2,7 +2,8 @@
 
 Random play; V and M from it; C in M's dreams. Then cycles: C plays, V and M go on learning from
 all that was seen, and a new C is evolved in the new dreams. Real rewards teach M and nothing else.
-CarRacing has a recipe of its own, `wmlib.agents.world_models.car_racing`.
+CarRacing has a recipe of its own, `wmlib.agents.world_models.car_racing`; the folder of a run, and
+how a killed one goes on, is the same (`wmlib.agents.world_models.stages`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import dataclasses
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,17 +25,18 @@ from wmlib.agents.world_models import vision as v
 from wmlib.agents.world_models.actions import choices_of
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.controller import ControllerConfig
+from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.evolve import DreamTrainingConfig, train_in_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.stages import DRIVEN, RESULT, Stages
 from wmlib.agents.world_models.starts import warm_up
 from wmlib.agents.world_models.vision import VAE, VisionConfig
-from wmlib.checkpoint import Manifest, made_by
+from wmlib.checkpoint import save_module
 from wmlib.checks import LARGEST_SEED, check_seed, check_share, check_whole
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.exploration import random_policy
 from wmlib.replay import Replay
-from wmlib.runs import Log, Row, claim
+from wmlib.runs import Log, Row, own_run
 from wmlib.training import fit, seeded
 from wmlib.typed import check_fields, typed
 
@@ -122,13 +123,18 @@ def train_world_models(
         seed: of everything; episodes have the seeds 1,000,000 seed + i.
         config: of the run.
         folder: where each cycle is kept, and the result; None keeps nothing.
-        resume: go on with the run in `folder`, after the last cycle that was finished.
+        resume: go on with the run in `folder`; one that is finished is opened, its folder read-only
+            or not.
         progress: show bars, and a line for each cycle.
-        after: called after each cycle with the real steps used so far, and the agent.
+        after: called after each cycle with the real steps used so far, and the agent; of an
+            unfinished run that is resumed, after those that were finished as well.
 
     Raises:
         ValueError: the environment is unknown or another, a number is out of range, the folder
             holds a run and `resume` is not given, or it holds another run.
+        DamagedFileError: a file of the run was cut short or altered.
+        BlockingIOError: another process works in the folder.
+        OSError: a file cannot be written; the stages that were finished are kept.
         NotFiniteError: a loss or a dreamed return is not finite.
     """
     check_whole("steps", steps, 1, MOST_STEPS)
@@ -136,100 +142,130 @@ def train_world_models(
     env = make(env_id)
     config = fitted(config or WorldModelsConfig(), env)
     shares = budgets(config, steps)
+    identity = {
+        "environment": env_id, "steps": steps, "seed": seed, "config": dataclasses.asdict(config)
+    }  # fmt: skip
     with contextlib.ExitStack() as stack:
         if folder is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-        identity = {"environment": env_id, "steps": steps, "seed": seed}
-        claim(Path(folder), identity | {"config": dataclasses.asdict(config)}, resume)
-        return _Run(Path(folder), env_id, env, seed, config, progress).train(shares, after)
+        folder = Path(folder)
+        stack.enter_context(own_run(folder, identity, resume, RESULT))
+        if not (folder / RESULT).exists():
+            _Run(folder, env_id, env, seed, config, progress).train(shares, after)
+        return Agent.load(folder)
 
 
 class _Run:
-    """A run while it lasts: each cycle makes its folder, or loads it if it is there."""
+    """A run while it lasts. Every stage makes its result, or loads it if it is there."""
 
     def __init__(
         self, folder: Path, env_id: str, env: gym.Env, seed: int, config: WorldModelsConfig,
         progress: bool,
     ) -> None:  # fmt: skip
-        self.folder, self.env_id, self.env = folder, env_id, env
+        self.env_id, self.env = env_id, env
         self.seed, self.config, self.progress = EPISODES * seed, config, progress
-        self.shape = ControllerConfig.for_space(
-            env.action_space, config.vision.latent, config.memory.hidden
-        )
-        self.replay, self.log = Replay(), Log(folder / "log.csv")
+        self.choices = choices_of(env.action_space)
+        self.stages, self.replay = Stages(folder, seed), Replay()
+        self.log = Log(folder / "log.csv", self.stages.rows(config.cycles))
 
-    def train(self, shares: Sequence[int], after: Callable[[int, Agent], None] | None) -> Agent:
+    def train(self, shares: Sequence[int], after: Callable[[int, Agent], None] | None) -> None:
         """A cycle for each share of the real steps; the last one's agent is the result."""
         agent: Agent | None = None
         for cycle, share in enumerate(shares):
-            began, place = time.perf_counter(), self.folder / f"cycle-{cycle:02d}"
-            row: Row = {"cycle": cycle, **self._play(agent, share, place / "episodes")}
-            if (place / "controller.safetensors").exists():
-                agent = Agent.load(place)
-            else:
-                agent, learned = self._learn(agent, cycle)
-                agent.save(place, made := self._made(began))
-                if not self.log.has(cycle):
-                    self.log.add(row | learned | {"seconds": made["wall_seconds"]})
-                    if self.progress:
-                        tqdm.write(_line(self.log.rows[-1], len(shares) - 1), file=sys.stderr)
+            self.replay.extend(self._play(agent, cycle, share))
+            agent = self._learn(agent, cycle)
+            if not self.log.has(cycle):
+                self.log.add(self.stages.row(cycle))
+                if self.progress:
+                    tqdm.write(_line(self.log.rows[-1], len(shares) - 1), file=sys.stderr)
             if after is not None:
                 after(self.replay.steps, agent)
         assert agent is not None  # there is always a first share
-        made = self._made(began) | {"wall_seconds": round(self.log.total("seconds"), 1)}
-        agent.save(self.folder, made | {"real_steps": self.replay.steps})
-        return agent
+        self.stages.finish(agent, self.log.rows)
 
-    def _made(self, began: float) -> Manifest:
-        """Updates are generations of C's evolution."""
-        seconds = time.perf_counter() - began
-        steps = self.config.dream.generations
-        return made_by(seed=self.seed // EPISODES, steps=steps, seconds=seconds)
-
-    def _play(self, agent: Agent | None, steps: int, folder: Path) -> Row:
+    def _play(self, agent: Agent | None, cycle: int, steps: int) -> Replay:
         """So many real steps, of random play before there is an agent."""
-        if not folder.exists():
-            policy: Policy = random_policy(self.env.action_space)
-            if agent is not None:
-                policy = agent.policy(self.config.noise)
-            first = self.seed + len(self.replay)
-            Replay(play(self.env, policy, steps, first, self.progress)).save(folder)
-        played = Replay.load(folder)
-        self.replay.extend(played)
-        returns = [episode.total_reward for episode in played]
-        return {
-            "real_steps": self.replay.steps,
-            "driven_mean": float(np.mean(returns)),
-            "driven_worst": min(returns),
-            "driven_best": max(returns),
-        }
+        folder = self.stages.path(cycle, "episodes")
+        if self.stages.path(cycle, DRIVEN).exists():
+            return Replay.load(folder)
+        with self.stages.clock(cycle, "driven") as clock:
+            if not folder.exists():
+                policy: Policy = random_policy(self.env.action_space)
+                if agent is not None:
+                    policy = agent.policy(self.config.noise)
+                first = self.seed + len(self.replay)
+                Replay(play(self.env, policy, steps, first, self.progress)).save(folder)
+            played = Replay.load(folder)
+            returns = [episode.total_reward for episode in played]
+            row = {
+                "steps": steps,
+                "driven_mean": float(np.mean(returns)),
+                "driven_worst": min(returns),
+                "driven_best": max(returns),
+            }
+            self.stages.keep_driven(cycle, row, clock)
+        return played
 
-    def _learn(self, agent: Agent | None, cycle: int) -> tuple[Agent, Row]:
+    def _learn(self, agent: Agent | None, cycle: int) -> Agent:
         """V and M go on, or begin; a new C is evolved in their dreams."""
-        config, seed, choices = self.config, self.seed + cycle, choices_of(self.env.action_space)
-        vision = agent.vision if agent else seeded(seed, lambda: VAE(config.vision))
-        fit(
-            vision, lambda rng: v.batch_loss(vision, self.replay, rng)._asdict(),
-            steps=config.cycle_vision_steps if agent else config.vision_steps,
-            learning_rate=config.vision.learning_rate, seed=seed, description="training V",
-            progress=self.progress,
-        )  # fmt: skip
-        codes = Codes.of(self.replay, vision.encode, choices=choices)
-        of_m = rewards_fitted(config.memory, codes)
-        memory = agent.memory if agent else seeded(seed, lambda: MDNRNN(of_m))
-        losses = fit(
-            memory, lambda rng: m.batch_loss(memory, codes, rng)._asdict(),
-            steps=config.cycle_memory_steps if agent else config.memory_steps,
-            learning_rate=config.memory.learning_rate, clip=config.memory.clip, seed=seed,
-            description="training M", progress=self.progress,
-        )  # fmt: skip
-        starts = warm_up(memory, codes, config.warm)
-        evolved = train_in_dream(
-            memory, starts, self.shape, config.dream, seed=seed, progress=self.progress
-        )
-        row = {f"memory_{name}": float(np.mean(losses[name][-100:])) for name in ("code", "reward")}
-        row["dream_return"] = float(np.mean(evolved.history["dream_return"][-20:]))
-        return Agent(vision, memory, evolved.controller, self.env_id), row
+        vision = self._learn_vision(agent, cycle)
+        codes = Codes.of(self.replay, vision.encode, choices=self.choices)
+        memory = self._learn_memory(agent, cycle, codes)
+        return Agent(vision, memory, self._learn_controller(cycle, memory, codes), self.env_id)
+
+    def _learn_vision(self, agent: Agent | None, cycle: int) -> VAE:
+        path, config, seed = self._path(cycle, "vision"), self.config, self.seed + cycle
+        if not path.exists():
+            steps = config.cycle_vision_steps if agent else config.vision_steps
+            with self.stages.clock(cycle, "vision") as clock:
+                vision = agent.vision if agent else seeded(seed, lambda: VAE(config.vision))
+                fit(
+                    vision, lambda rng: v.batch_loss(vision, self.replay, rng)._asdict(),
+                    steps=steps, learning_rate=config.vision.learning_rate, seed=seed,
+                    state=self.stages.state(cycle, "vision"), description="training V",
+                    progress=self.progress,
+                )  # fmt: skip
+                save_module(path, vision, "vision", self.stages.made(steps, clock, {}))
+        return VAE.load(path)
+
+    def _learn_memory(self, agent: Agent | None, cycle: int, codes: Codes) -> MDNRNN:
+        path, config, seed = self._path(cycle, "memory"), self.config, self.seed + cycle
+        if not path.exists():
+            steps = config.cycle_memory_steps if agent else config.memory_steps
+            with self.stages.clock(cycle, "memory") as clock:
+                of_m = rewards_fitted(config.memory, codes)
+                memory = agent.memory if agent else seeded(seed, lambda: MDNRNN(of_m))
+                losses = fit(
+                    memory, lambda rng: m.batch_loss(memory, codes, rng)._asdict(),
+                    steps=steps, learning_rate=config.memory.learning_rate, seed=seed,
+                    clip=config.memory.clip, state=self.stages.state(cycle, "memory"),
+                    description="training M", progress=self.progress,
+                )  # fmt: skip
+                means = {name: float(np.mean(losses[name][-100:])) for name in ("code", "reward")}
+                row = {f"memory_{name}": mean for name, mean in means.items()}
+                save_module(path, memory, "memory", self.stages.made(steps, clock, row))
+        return MDNRNN.load(path)
+
+    def _learn_controller(self, cycle: int, memory: MDNRNN, codes: Codes) -> LinearController:
+        """Its updates are the generations of its evolution."""
+        path, config = self._path(cycle, "controller"), self.config
+        if not path.exists():
+            with self.stages.clock(cycle, "controller") as clock:
+                shape = ControllerConfig.for_space(
+                    self.env.action_space, config.vision.latent, config.memory.hidden
+                )
+                evolved = train_in_dream(
+                    memory, warm_up(memory, codes, config.warm), shape, config.dream,
+                    seed=self.seed + cycle, state=self.stages.state(cycle, "controller"),
+                    progress=self.progress,
+                )  # fmt: skip
+                row = {"dream_return": float(np.mean(evolved.history["dream_return"][-20:]))}
+                made = self.stages.made(config.dream.generations, clock, row)
+                evolved.controller.save(path, made)
+        return LinearController.load(path)
+
+    def _path(self, cycle: int, kind: str) -> Path:
+        return self.stages.path(cycle, f"{kind}.safetensors")
 
 
 def _line(row: Row, cycles: int) -> str:
