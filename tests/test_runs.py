@@ -83,15 +83,18 @@ def test_a_killed_owner_leaves_nothing_to_clear_away(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-@pytest.mark.parametrize("part", ["vision", "memory", "controller", "car-racing"])
+@pytest.mark.parametrize("part", ["vision", "memory", "controller", "car-racing", "world-models"])
 def test_training_is_refused_where_another_process_trains(
     part: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything is trained: the data's place is looked up only by the one who works."""
-    out = tmp_path / "run" if part == "car-racing" else tmp_path / "x.safetensors"
-    place = (out,) if part == "car-racing" else (tmp_path, ".x.safetensors.lock")
+    whole = part in ("car-racing", "world-models")
+    out = tmp_path / "run" if whole else tmp_path / "x.safetensors"
+    place = (out,) if whole else (tmp_path, ".x.safetensors.lock")
     command = ["train", part, "--out", str(out)]
-    if part != "car-racing":
+    if part == "world-models":
+        command += ["--env", "wmlib/PixelCatch-v0"]
+    if not whole:
         command += ["--data", str(tmp_path)]
     if part in ("memory", "controller"):
         command += ["--vision", "v.safetensors"]

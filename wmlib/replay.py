@@ -176,8 +176,8 @@ class Replay:
         if lost and not unfinished:
             more = f", and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise DamagedFileError(
-                f"{folder}: {_name(lost[0])} is missing{more} of {count} episodes (if collecting "
-                "them was interrupted: it goes on by the same call)"
+                f"{folder}: {episode_name(lost[0])} is missing{more} of {count} episodes (if "
+                "collecting them was interrupted: it goes on by the same call)"
             )
         return cls(one.episode for one in found)
 
@@ -204,7 +204,7 @@ class Growing:
         found = _load_files(folder, verify=True)
         for one in found:
             other = {**one.identity, "episodes": str(one.count)}
-            check_identity(folder / _name(one.index), other, wanted, "an episode")
+            check_identity(folder / episode_name(one.index), other, wanted, "an episode")
         if not found and any(not entry.name.startswith(".") for entry in folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty; name another folder")
         self.episodes = {one.index: one.episode for one in found}
@@ -216,7 +216,8 @@ class Growing:
         self.episodes[index] = _load_file(path, verify=False).episode
 
 
-def _name(index: int) -> str:
+def episode_name(index: int) -> str:
+    """The name of an episode's file in the folder of a replay."""
     return f"episode-{index:06d}.safetensors"
 
 
@@ -225,7 +226,7 @@ def _save_episode(
 ) -> Path:
     arrays, about = _arrays(episode)
     about |= {"index": str(index), "count": str(count), "collection": json.dumps(dict(identity))}
-    save_arrays(path := folder / _name(index), arrays, about)
+    save_arrays(path := folder / episode_name(index), arrays, about)
     return path
 
 
@@ -269,7 +270,7 @@ def _load_files(folder: Path, verify: bool) -> list[_File]:
     _allow_open_files(len(paths))
     found = [_load_file(path, verify) for path in paths]
     for path, one in zip(paths, found, strict=True):
-        if path.name != _name(one.index) or not one.index < one.count:
+        if path.name != episode_name(one.index) or not one.index < one.count:
             raise DamagedFileError(f"{path}: it holds episode {one.index} of {one.count}")
         if (one.count, one.identity) != (found[0].count, found[0].identity):
             raise DamagedFileError(f"{path}: of another collection than {paths[0].name}")

@@ -1,6 +1,8 @@
 """PETS, against slow loops, closed forms and Gymnasium's own rewards."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -13,6 +15,7 @@ from torch import Tensor
 from wmlib.agents.pets.agent import (
     Interrupted,
     PETSConfig,
+    Trained,
     pendulum_reward,
     train_pets,
     transitions,
@@ -21,6 +24,8 @@ from wmlib.agents.pets.ensemble import Ensemble, EnsembleConfig, Prediction
 from wmlib.agents.pets.particles import expected_returns, propagate
 from wmlib.episodes import run_episode
 from wmlib.planning import CEMConfig, UniformPolicy
+from wmlib.replay import Replay
+from wmlib.runs import sole_owner
 from wmlib.training import seeded
 
 
@@ -428,6 +433,59 @@ class Interrupting(Cart):
         if (self.trials, self.taken) == (3, 3):
             raise KeyboardInterrupt
         return super().step(action)
+
+
+def equal(ours: Trained, theirs: Trained) -> bool:
+    """Whether two runs have the same episodes, losses and weights."""
+    weights = zip(ours.ensemble.state_dict().values(), theirs.ensemble.state_dict().values(),
+                  strict=True)  # fmt: skip
+    return (
+        Replay(ours.episodes).digest() == Replay(theirs.episodes).digest()
+        and ours.losses == theirs.losses
+        and all(torch.equal(a, b) for a, b in weights)
+    )
+
+
+@pytest.mark.parametrize("written", range(1, 7))
+def test_a_killed_run_goes_on_and_ends_the_same(
+    written: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are, in turn: run.json, a trial, a model, a trial, a model, a trial."""
+    options = {"trials": 3, "seed": 2, "max_steps": 5, "progress": False}
+    undisturbed = train_pets(Cart(), minus_square, QUICK, **options)
+    rename, calls = os.replace, iter(range(1, 100))
+
+    def dies(*names: object) -> None:
+        if next(calls) == written:
+            raise SystemExit
+        rename(*names)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        with pytest.raises(SystemExit):
+            train_pets(Cart(), minus_square, QUICK, folder=tmp_path / "run", **options)
+    resume = {"folder": tmp_path / "run", "resume": True, **options}
+    assert equal(train_pets(Cart(), minus_square, QUICK, **resume), undisturbed)
+
+
+def test_a_finished_run_is_opened_and_another_one_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    options = {"trials": 2, "seed": 2, "max_steps": 5, "progress": False, "folder": folder}
+    first = train_pets(Cart(), minus_square, QUICK, **options)
+    with pytest.raises(ValueError, match="holds this run already; go on with it by --resume"):
+        train_pets(Cart(), minus_square, QUICK, **options)
+    options["resume"] = True
+    for changed in ({"seed": 3}, {"trials": 3}, {"max_steps": 6}):
+        with pytest.raises(ValueError, match="run holds another run"):
+            train_pets(Cart(), minus_square, QUICK, **options | changed)
+    with sole_owner(folder), pytest.raises(BlockingIOError, match=f"process {os.getpid()} works"):
+        train_pets(Cart(), minus_square, QUICK, **options)
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as of a file system that is read-only
+    assert equal(train_pets(Cart(), minus_square, QUICK, **options), first)
+    assert before == {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
 
 
 def test_an_interruption_of_the_first_trial_is_an_ordinary_one() -> None:

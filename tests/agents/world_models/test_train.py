@@ -1,5 +1,8 @@
 """World Models on any environment of pictures."""
 
+import contextlib
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from wmlib.checkpoint import load_checkpoint
 from wmlib.evaluation import evaluate
 from wmlib.exploration import random_policy
 from wmlib.replay import Replay
+from wmlib.runs import Log
 
 CATCH = "wmlib/PixelCatch-v0"
 
@@ -97,22 +101,62 @@ def test_a_run_uses_all_of_its_steps_and_is_kept(tmp_path: Path) -> None:
         train_world_models(CATCH, folder=tmp_path / "run", **options)
 
 
-@pytest.mark.parametrize("kept", ["cycle-00", "cycle-01/episodes"])
-def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path, kept: str) -> None:
+def told(folder: Path) -> list[dict[str, float]]:
+    """The log, but for times."""
+    rows = Log(folder / "log.csv").rows
+    return [{name: n for name, n in row.items() if name != "seconds"} for row in rows]
+
+
+def test_a_run_killed_at_every_result_goes_on_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As each file of a result is to take its name, one after the other."""
     options = {"steps": 90, "seed": 3, "config": TINY, "progress": False}
-    whole = train_world_models(CATCH, folder=tmp_path / "run", **options)
-    for path in sorted((tmp_path / "run").rglob("*.*"), reverse=True):
-        inside = str(path.relative_to(tmp_path / "run"))
-        if path.is_file() and inside != "run.json" and not inside.startswith(("cycle-00", kept)):
-            path.unlink()
-    for cycle in ("cycle-01", "cycle-02"):
-        folder = tmp_path / "run" / cycle / "episodes"
-        if folder.exists() and not any(folder.iterdir()):
-            folder.rmdir()
-    again = train_world_models(CATCH, folder=tmp_path / "run", resume=True, **options)
+    whole = train_world_models(CATCH, folder=tmp_path / "whole", **options)
+    folder, rename = tmp_path / "killed", os.replace
+    results = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*")]
+    results = [path for path in results if path.suffix in (".safetensors", ".json", ".csv")]
+    assert {path.name for path in results} > {"run.json", "log.csv", "driven.json"}
+    died = []
+
+    def dies(source: Path, target: Path) -> None:
+        if target.is_relative_to(folder):
+            inside = target.relative_to(folder)
+            if inside not in died and threading.current_thread() is threading.main_thread():
+                died.append(inside)
+                raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    for _ in range(200):
+        with contextlib.suppress(KeyboardInterrupt):
+            resume = (folder / "run.json").exists()
+            again = train_world_models(CATCH, folder=folder, resume=resume, **options)
+            break
+    named = {path for path in results if path.parent.name != "episodes"}
+    assert set(died) >= named and Path("cycle-01/episodes") in died
+    assert told(folder) == told(tmp_path / "whole")
+    for ours, theirs in ((again.vision, whole.vision), (again.memory, whole.memory)):
+        pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
     assert torch.equal(again.controller.parameters, whole.controller.parameters)
-    for name, tensor in whole.memory.state_dict().items():
-        assert torch.equal(again.memory.state_dict()[name], tensor)
+
+
+def test_a_finished_run_is_opened_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 90, "seed": 3, "config": TINY, "progress": False}
+    folder = tmp_path / "run"
+    whole = train_world_models(CATCH, folder=folder, **options)
+    log = (folder / "log.csv").read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as of a file system that is read-only
+    opened = train_world_models(CATCH, folder=folder, resume=True, **options)
+    assert torch.equal(opened.controller.parameters, whole.controller.parameters)
+    assert before == {path: path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+    assert (folder / "log.csv").read_bytes() == log
+    with pytest.raises(ValueError, match="run holds another run"):
+        train_world_models(CATCH, folder=folder, resume=True, **options | {"seed": 4})
 
 
 def test_steps_are_shared_exactly() -> None:

@@ -11,9 +11,11 @@ Letters: E members, N particles, P plans (the population), T horizon, O observat
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -32,8 +34,10 @@ from wmlib.agents.pets.particles import (
 )
 from wmlib.episodes import Episode, run_episode
 from wmlib.planning import CEMConfig, Planner, UniformPolicy
+from wmlib.replay import Growing, episode_name
+from wmlib.runs import own_run
 from wmlib.scratch.checks import at_least, check_step
-from wmlib.training import History, seeded
+from wmlib.training import History, resumed, save_state, seeded
 
 VARIANTS = ("D", "P", "DE", "PE")
 
@@ -147,6 +151,8 @@ def train_pets(
     seed: int = 0,
     max_steps: int | None = None,
     device: torch.device | str = "cpu",
+    folder: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> Trained:
     """A trial of random actions; then, trial after trial, learn from all steps so far and act.
@@ -160,12 +166,20 @@ def train_pets(
         seed: >= 0; trial i has the environment's seed `1000 seed + i`.
         max_steps: decisions after which a trial is cut, >= 1; None for the environment's own end.
         device: of the model.
+        folder: where each trial, and the model of each, is kept as soon as it is there; None keeps
+            nothing. A killed run ends as an undisturbed one.
+        resume: go on with the run in `folder`; one that is finished is opened, its folder read-only
+            or not.
         progress: show a bar.
 
     Raises:
         ValueError: an argument, a space or the shape of the rewards is not as it must be; or an
             observation, a reward of the environment or one of the function is not finite (the
-            message names the trial, the step and the value).
+            message names the trial, the step and the value); or the folder holds a run and `resume`
+            is not given, or it holds another run.
+        DamagedFileError: a file of the run was cut short or altered.
+        BlockingIOError: another process works in the folder.
+        OSError: a file cannot be written; the trials that were finished are kept.
         NotFiniteError: a loss of the model is NaN or infinite.
         Interrupted: a KeyboardInterrupt after the first trial; it holds what was finished.
     """
@@ -184,16 +198,25 @@ def train_pets(
     # What there is after the last whole trial: episodes, losses, and the weights of the model.
     finished: tuple[list[Episode], list[History], dict[str, Tensor]] = ([], [], {})
     bar = tqdm(range(trials), "trials", disable=not progress)
+    identity = {
+        "environment": f"{env.spec.id} {env.spec.kwargs}" if env.spec else type(env).__name__,
+        "reward": getattr(reward, "__qualname__", type(reward).__name__), "trials": int(trials),
+        "seed": int(seed), "max_steps": max_steps and int(max_steps), "config": asdict(cfg),
+    }  # fmt: skip
     try:
-        for trial in bar:
-            own, checked.trial = 1000 * seed + trial, trial
-            episodes, losses, _ = finished
-            if trial:
-                losses = [*losses, ensemble.learn(*transitions(episodes), seed=own)]
-            episode = run_episode(checked, planner if trial else random, own, max_steps)
-            check_reward(reward, episode, trial, device)
-            finished = [*episodes, episode], losses, copy.deepcopy(ensemble.state_dict())
-            bar.set_postfix_str(f"return {episode.total_reward:.0f}", refresh=False)
+        with _kept(None if folder is None else Path(folder), identity, trials, resume) as kept:
+            for trial in bar:
+                own, checked.trial = 1000 * seed + trial, trial
+                episodes, losses, _ = finished
+                if trial:
+                    losses = [*losses, kept.learned(trial, ensemble, episodes, own)]
+                if trial not in kept.episodes:
+                    episode = run_episode(checked, planner if trial else random, own, max_steps)
+                    check_reward(reward, episode, trial, device)
+                    kept.add(trial, episode)
+                episode = kept.episodes[trial]
+                finished = [*episodes, episode], losses, copy.deepcopy(ensemble.state_dict())
+                bar.set_postfix_str(f"return {episode.total_reward:.0f}", refresh=False)
     except KeyboardInterrupt as stopped:
         episodes, losses, weights = finished
         if not episodes:
@@ -202,6 +225,45 @@ def train_pets(
         ensemble.eval()
         raise Interrupted(Trained(planner, ensemble, episodes, losses), trials) from stopped
     return Trained(planner, ensemble, *finished[:2])
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run has by now: its trials, and in a folder the model before each of them."""
+
+    episodes: Mapping[int, Episode]
+    add: Callable[[int, Episode], None]
+    states: Path | None
+    identity: Mapping[str, str]
+
+    def learned(
+        self, trial: int, ensemble: Ensemble, episodes: Sequence[Episode], seed: int
+    ) -> History:
+        """Let the model learn from all trials so far, or take it over as it was then."""
+        path = None if self.states is None else self.states / f"model-{trial:02d}.safetensors"
+        identity, history = {**self.identity, "trial": str(trial)}, History()
+        if resumed(path, identity, {"model": ensemble}, {}, history):
+            return history
+        history = ensemble.learn(*transitions(episodes), seed=seed)
+        if path is not None:
+            save_state(path, identity, len(history["total"]), {"model": ensemble}, {}, history)
+        return history
+
+
+@contextlib.contextmanager
+def _kept(
+    folder: Path | None, identity: dict[str, object], trials: int, resume: bool
+) -> Iterator[_Kept]:
+    """In `folder`, which is the run's own; or in memory."""
+    words = {name: str(value) for name, value in identity.items()}
+    if folder is None:
+        done: dict[int, Episode] = {}
+        yield _Kept(done, done.__setitem__, None, words)
+        return
+    with own_run(folder, identity, resume, f"episodes/{episode_name(trials - 1)}"):
+        (folder / "episodes").mkdir(exist_ok=True)
+        growing = Growing(folder / "episodes", trials, words)
+        yield _Kept(growing.episodes, growing.add, folder / "state", words)
 
 
 def check_training(
