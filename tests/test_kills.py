@@ -1,6 +1,6 @@
 """A run that is killed anywhere ends with the weights and the log of an undisturbed one.
 
-    python tests/test_kills.py --kills 50 world-models pets
+As a script it kills as often as it is told to: `python tests/test_kills.py --kills 50 pets`.
 """
 
 import argparse

@@ -24,15 +24,15 @@ import joblib
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm.auto import tqdm
 
 from wmlib.checkpoint import made_by
 from wmlib.checks import check_whole
-from wmlib.collecting import check_jobs, collect, end_with, specification
+from wmlib.collecting import collect, specification
 from wmlib.episodes import Policy
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError, alone_in, check_regular, read_json, write_atomically
+from wmlib.workers import WorkerLost, check_jobs, end_with, results
 
 EPISODES = 100
 """of an examination"""
@@ -156,7 +156,7 @@ def race(
     ]
     try:
         with tqdm(total=len(todo), desc=spec.id, unit="row", disable=not progress) as bar:
-            for row in joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+            for row in results(tasks, n_jobs):
                 seconds = row.pop("wall_seconds")
                 by = made_by(seed=row["seed"], steps=row["updates"], seconds=seconds)
                 row["made"] = {**by, **row["made"], "versions": by["versions"] | _package(spec)}
@@ -165,7 +165,7 @@ def race(
                 mean = np.mean(row["evaluations"][-1]["returns"])
                 bar.set_postfix_str(f"{row['agent']}, seed {row['seed']}: {mean:.2f}")
                 bar.update()
-    except BrokenProcessPool as error:
+    except WorkerLost as error:
         missing = ", ".join(f"{name} seed {seed}" for name, _, seed, _ in set(todo) - made)
         raise RuntimeError(f"a worker process died; not made: {missing}\n{error}") from error
     return [row for row in load_rows(out) if identity(row) in set(asked)]
@@ -197,7 +197,8 @@ def _run_one(name: str, entrant: Entrant, spec: EnvSpec, steps: int, seed: int, 
     torch.set_num_threads(1)  # the same rounding, however many run side by side
     wall, core = time.perf_counter(), time.process_time()
     try:
-        trained = entrant.run(spec.id, steps, seed, examiner)
+        with joblib.parallel_config("sequential"):  # in a cluster too, where n_jobs=1 is not heeded
+            trained = entrant.run(spec.id, steps, seed, examiner)
         core = time.process_time() - core - examiner.core_seconds
         examiner.check_complete()
     except Exception:  # as text: a traceback does not pickle

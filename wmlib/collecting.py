@@ -11,10 +11,8 @@ import functools
 import importlib
 import os
 import pickle
-import threading
-import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,13 +21,13 @@ import gymnasium as gym
 import joblib
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from joblib.externals.loky.process_executor import BrokenProcessPool
 from tqdm.auto import tqdm
 
 from wmlib.checks import LARGEST_SEED, check_seed, check_whole
 from wmlib.episodes import Episode, Policy, check_limits, run_episode
 from wmlib.replay import Growing
 from wmlib.runs import sole_owner
+from wmlib.workers import Task, WorkerLost, check_jobs, end_with, results
 
 
 class CollectError(RuntimeError):
@@ -99,16 +97,16 @@ def collect(
     _check_parts(policy, env_kwargs, n_jobs)
     spec, kwargs = specification(env_id), dict(env_kwargs or {})
 
-    def task(index: int) -> Any:
-        return joblib.delayed(_collect_one)(
-            policy, spec, kwargs, seed + index, max_steps, patience, time_limit, os.getpid()
-        )
+    def task(index: int) -> Task:
+        given = spec, kwargs, seed + index, max_steps, patience, time_limit, os.getpid()
+        delayed: Task = joblib.delayed(_collect_one)(policy, *given)
+        return delayed
 
     batch = "auto" if folder is None else 1  # an episode that waits for others can be lost
-    parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=batch)
+    work = functools.partial(results, n_jobs=n_jobs, batch_size=batch)
     if folder is None:
         done: dict[int, Episode] = {}
-        _collect_missing(parallel, task, seed, episodes, done, done.__setitem__, progress)
+        _collect_missing(work, task, seed, episodes, done, done.__setitem__, progress)
         return _ordered(done)
     identity = {
         "environment": f"{spec.id} {kwargs}", "first seed": str(seed),
@@ -119,7 +117,7 @@ def collect(
         growing = Growing(folder, episodes, identity)
         done = growing.episodes
         try:
-            _collect_missing(parallel, task, seed, episodes, done, growing.add, progress)
+            _collect_missing(work, task, seed, episodes, done, growing.add, progress)
         except (CollectError, CollectInterrupt) as stop:
             if done:
                 stop.args = (f"{stop}\n{len(done)} are kept in {folder}; the same call goes on",)
@@ -128,8 +126,8 @@ def collect(
 
 
 def _collect_missing(
-    parallel: joblib.Parallel,
-    task: Callable[[int], Any],
+    work: Callable[[Iterable[Task]], Iterator[Any]],
+    task: Callable[[int], Task],
     seed: int,
     episodes: int,
     done: Mapping[int, Episode],
@@ -144,14 +142,14 @@ def _collect_missing(
             total=episodes, initial=len(done), desc="collecting", unit="episode",
             disable=not progress,
         ) as bar:  # fmt: skip
-            for result in parallel(map(task, missing)):
+            for result in work(map(task, missing)):
                 if isinstance(result, _Failure):
                     result.throw()
                 keep(result.seed - seed, result)
                 returns.append(result.total_reward)
                 bar.update()
                 bar.set_postfix_str(f"mean return {np.mean(returns):.1f}", refresh=False)
-    except BrokenProcessPool as error:
+    except WorkerLost as error:
         left = [seed + i for i in missing if i not in done]
         message = (
             f"a worker process died; unfinished seeds: {left[:16]}"
@@ -217,19 +215,6 @@ def _collect_one(
         return _Failure(seed, traceback.format_exc(), isinstance(error, KeyboardInterrupt))
 
 
-@functools.cache  # one thread in each worker
-def end_with(parent: int, worker: int) -> None:
-    """Let a worker of the process `parent` end when that is gone, however it went."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    if os.getppid() == parent:  # else it is no process of its own, or that of another machine
-        threading.Thread(target=watch, daemon=True).start()
-
-
 def specification(env_id: str | EnvSpec) -> EnvSpec:
     """What `gymnasium.make` needs to know, also where the environment is not registered.
 
@@ -262,11 +247,3 @@ def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:
     if not isinstance(env_kwargs, Mapping | None):
         raise TypeError(f"env_kwargs must be a dict, got {env_kwargs!r}")
     check_jobs(n_jobs)
-
-
-def check_jobs(n_jobs: Any) -> None:
-    """Refuse what is not a number of workers for joblib."""
-    if n_jobs is not None:
-        check_whole("n_jobs", n_jobs, -(2**31))
-        if n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")

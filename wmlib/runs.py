@@ -229,9 +229,7 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
 
 
 @contextlib.contextmanager
-def own_run(
-    folder: Path, identity: dict[str, object], resume: bool, result: str
-) -> Iterator[None]:
+def own_run(folder: Path, identity: dict[str, object], resume: bool, result: str) -> Iterator[None]:
     """Work alone on a run whose folder is claimed for it: `sole_owner` and `claim`.
 
     A finished run in a folder that cannot be written is claimed and read, with no lock.

@@ -36,13 +36,14 @@ from wmlib.agents.world_models.tiles import grass, real_steps, tile_rewards, wit
 from wmlib.agents.world_models.vision import VAE, train_vision
 from wmlib.checkpoint import save_module
 from wmlib.checks import LARGEST_SEED, check_kind, check_seed
-from wmlib.collecting import check_jobs, collect
+from wmlib.collecting import collect
 from wmlib.episodes import Policy
 from wmlib.exploration import SmoothRandomPolicy
 from wmlib.replay import Replay
 from wmlib.runs import Log, Row, own_run
 from wmlib.storage import DamagedFileError
 from wmlib.training import History, fit, seeded
+from wmlib.workers import check_jobs
 
 
 def train_car_racing(
