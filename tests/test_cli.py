@@ -20,7 +20,7 @@ from wmlib.agents.world_models.gradients import BehaviourConfig
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.recipes import RECIPES, Recipe
 from wmlib.agents.world_models.starts import Starts
-from wmlib.agents.world_models.train import WorldModelsConfig
+from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision
 from wmlib.checkpoint import load_checkpoint, made_by, save_module
 from wmlib.cli import main

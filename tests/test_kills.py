@@ -27,11 +27,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import gymnasium
 from wmlib.agents.pets import EnsembleConfig, PETSConfig, pendulum_reward, train_pets
 from wmlib.agents.world_models.car_racing import train_car_racing
+from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.gradients import BehaviourConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.recipes import Recipe
-from wmlib.agents.world_models.train import WorldModelsConfig, train_world_models
+from wmlib.agents.world_models.train import train_world_models
 from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.planning import CEMConfig
 

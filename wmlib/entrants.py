@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
-from wmlib.agents.world_models.train import budgets, fitted
+from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
 
 AGENTS = ("random", "world-models", "dqn", "ppo")

@@ -29,10 +29,13 @@ class NotFiniteError(ArithmeticError):
 
 
 def seeded(seed: int, make: Callable[[], Module]) -> Module:
-    """Make a module whose initial weights come from `seed`; the global generator is left alone."""
+    """Make a module whose initial weights come from `seed`; global generators are left alone.
+
+    It is made on the CPU, so that it has the same weights wherever it goes then.
+    """
     check_seed(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` moves those of GPUs as well
         return make()
 
 

@@ -13,15 +13,10 @@ import pytest
 import torch
 
 from wmlib.agents.world_models.agent import Agent
+from wmlib.agents.world_models.config import WorldModelsConfig, budgets, fitted
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.memory import MemoryConfig
-from wmlib.agents.world_models.train import (
-    WorldModelsConfig,
-    budgets,
-    fitted,
-    play,
-    train_world_models,
-)  # fmt: skip
+from wmlib.agents.world_models.train import play, train_world_models
 from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.checkpoint import load_checkpoint
 from wmlib.evaluation import evaluate

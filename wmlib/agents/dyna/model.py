@@ -62,6 +62,7 @@ class NeuralModel:
         buffer: the real transitions, which `dyna_train` adds to.
         config: of the networks.
         seed: of the first weights and all draws.
+        device: of the networks; what goes in and comes out is NumPy's.
 
     Raises:
         ValueError: there is no action, or another argument is not as it must be.
@@ -74,13 +75,14 @@ class NeuralModel:
         config: NeuralModelConfig | None = None,
         *,
         seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         check_parts(actions, buffer, config, NeuralModelConfig, seed)
         self.config = config = config or NeuralModelConfig()
         self.actions, self.buffer = actions, buffer
         self.network = seeded(
             seed, lambda: _Networks(buffer.size + actions, buffer.size + 2, config)
-        )
+        ).to(device)
         self._optimiser = torch.optim.Adam(
             self.network.parameters(), lr=config.learning_rate, fused=True
         )
@@ -175,12 +177,13 @@ class _Networks(nn.Module):
                 kind.append(nn.Parameter(values))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(E, B, inputs) -> (E, B, outputs)."""
+        """(E, B, inputs) -> (E, B, outputs), both on the CPU, wherever the networks are."""
         (first, second, last) = zip(self.weights, self.biases, strict=True)
+        x = x.to(self.weights[0].device)
         for weight, bias in (first, second):
             x = torch.relu(torch.baddbmm(bias, x, weight))  # (E, B, units)
         weight, bias = last
-        return torch.baddbmm(bias, x, weight)
+        return torch.baddbmm(bias, x, weight).cpu()
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor, what: str) -> Tensor:

@@ -80,6 +80,7 @@ class NeuralPolicy:
         buffer: the real transitions, with which a single one is replayed.
         config: of the network.
         seed: of the first weights and all draws.
+        device: of the networks.
 
     Raises:
         ValueError: there is no action, or another argument is not as it must be.
@@ -92,6 +93,7 @@ class NeuralPolicy:
         config: NeuralPolicyConfig | None = None,
         *,
         seed: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         check_parts(actions, buffer, config, NeuralPolicyConfig, seed)
         self.config = c = config or NeuralPolicyConfig()
@@ -102,7 +104,8 @@ class NeuralPolicy:
                 nn.Linear(buffer.size, c.units), nn.ReLU(), nn.Linear(c.units, c.units), nn.ReLU(),
                 nn.Linear(c.units, actions),
             ),
-        )  # fmt: skip
+        ).to(device)  # fmt: skip
+        self.device = torch.device(device)
         self.target = copy.deepcopy(self.network).requires_grad_(False)
         self._optimiser = torch.optim.Adam(
             self.network.parameters(), lr=c.learning_rate, fused=True
@@ -133,8 +136,8 @@ class NeuralPolicy:
     def greedy(self, states: ArrayLike) -> Integers:
         """The best actions (B,) for states (B, D)."""
         with torch.inference_mode():
-            values = self.network(self.buffer.inputs(states))  # (B, A)
-            best: Integers = values.argmax(1).numpy()
+            values = self.network(self.buffer.inputs(states).to(self.device))  # (B, A)
+            best: Integers = values.argmax(1).cpu().numpy()
         return best
 
     def learn(
@@ -170,6 +173,7 @@ class NeuralPolicy:
                 f"{len(before)} states need as many rewards and next states, got {len(paid)} "
                 f"and {len(after)}"
             )
+        before, after, taken, paid = (part.to(self.device) for part in (before, after, taken, paid))
         with torch.no_grad():
             goes_on = ~after[:, :1].isnan()  # (B, 1)
             after = after.nan_to_num(0.0)

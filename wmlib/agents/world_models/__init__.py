@@ -3,6 +3,7 @@
 from wmlib.agents.world_models.agent import Agent, WorldModelPolicy, after_real_steps
 from wmlib.agents.world_models.car_racing import train_car_racing
 from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.controller import (
     ControllerConfig,
     LinearController,
@@ -28,7 +29,7 @@ from wmlib.agents.world_models.tiles import (
     tile_rewards,
     without_laps,
 )
-from wmlib.agents.world_models.train import WorldModelsConfig, train_world_models
+from wmlib.agents.world_models.train import train_world_models
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
 from wmlib.agents.world_models.vision import VAE, VisionConfig, VisionLoss, train_vision
 from wmlib.agents.world_models.world import World, WorldState, payment

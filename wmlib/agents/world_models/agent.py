@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from wmlib.agents.world_models.actions import as_taken
 from wmlib.agents.world_models.codes import Codes
@@ -81,15 +82,16 @@ class WorldModelPolicy:
             action = self.controller.act(features[None])[0]  # (1, A)
             if self.noise and self.controller.config.choices:
                 if self._rng.random() < self._level:
-                    action = torch.eye(action.shape[1])[self._rng.integers(action.shape[1])][None]
+                    chosen = torch.tensor([self._rng.integers(action.shape[1])])
+                    action = F.one_hot(chosen, action.shape[1]).to(action)
             elif self.noise:
                 fresh = self._rng.standard_normal(len(self._noise))
                 self._noise = 0.9 * self._noise + np.sqrt(1 - 0.9**2) * fresh
-                action = action + torch.from_numpy(self._level * self._noise[None]).float()
+                action = action + torch.from_numpy(self._level * self._noise[None]).to(action)
                 low = [-1.0 if name == "tanh" else 0.0 for name in self.controller.config.squash]
-                action = action.clamp(torch.tensor(low), torch.ones(len(low)))
+                action = action.clamp(action.new_tensor(low), action.new_ones(len(low)))
             self._state = self.memory.step(z, action, self._state)
-            return as_taken(action[0].numpy(), self.controller.config.choices)
+            return as_taken(action[0].cpu().numpy(), self.controller.config.choices)
         finally:
             torch.set_num_threads(threads)
 
@@ -118,6 +120,11 @@ class Agent:
         controller = LinearController.load(folder / "controller.safetensors")
         _, manifest = load_checkpoint(folder / "controller.safetensors", "controller")
         return cls(vision, memory, controller, manifest["made"].get("environment", ENV_ID))
+
+    def to(self, device: torch.device | str) -> Agent:
+        """The agent on a device: V and M move there, as modules of PyTorch do."""
+        vision, memory = self.vision.to(device), self.memory.to(device)
+        return replace(self, vision=vision, memory=memory, controller=self.controller.to(device))
 
     def policy(self, noise: float = 0.0) -> WorldModelPolicy:
         """The agent at the wheel."""

@@ -12,6 +12,7 @@ ends. `log.csv` is a view of what the stages say, written anew whenever it is no
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ def train_car_racing(
     recipe: Recipe | None = None,
     resume: bool = False,
     n_jobs: int | None = None,
+    device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Agent:
     """From nothing to a driver; no real reward reaches C.
@@ -63,6 +65,7 @@ def train_car_racing(
         recipe: of the run.
         resume: go on with the run that `folder` holds.
         n_jobs: workers for collecting, as for `wmlib.collecting.collect`.
+        device: where V, M and C learn and dream, and are then; workers drive on the CPU.
         progress: show bars, and a line for each cycle.
 
     A run that is finished, its folder read-only or not, is opened by `resume`.
@@ -81,10 +84,10 @@ def train_car_racing(
     check_jobs(n_jobs)
     identity = {"seed": seed, "recipe": dataclasses.asdict(recipe)}
     with own_run(folder, identity, resume, RESULT):
-        run = _Run(folder, seed, recipe, n_jobs, progress)
+        run = _Run(folder, seed, recipe, n_jobs, torch.device(device), progress)
         if not (folder / RESULT).exists():
             run.train()
-        return Agent.load(folder)
+        return Agent.load(folder).to(device)
 
 
 class _Run:
@@ -97,11 +100,12 @@ class _Run:
     driven: Codes | None = None
 
     def __init__(
-        self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, progress: bool
-    ) -> None:
+        self, folder: Path, seed: int, recipe: Recipe, n_jobs: int | None, device: torch.device,
+        progress: bool,
+    ) -> None:  # fmt: skip
         self.seed, self.recipe = seed, recipe
         self.stages = Stages(folder, seed, repeated=("memory", "controller"))
-        self.n_jobs, self.progress = n_jobs, progress
+        self.n_jobs, self.device, self.progress = n_jobs, device, progress
         self.log = Log(folder / "log.csv", self.stages.rows(recipe.cycles))
 
     def train(self) -> None:
@@ -140,7 +144,7 @@ class _Run:
             env.close()
             max_steps, patience = recipe.max_steps, recipe.patience
         else:
-            agent = Agent(self.vision, self.memory, self.controller)
+            agent = copy.deepcopy(Agent(self.vision, self.memory, self.controller)).to("cpu")
             policy = agent.policy(recipe.cycle_noise)
             max_steps, patience = None, recipe.cycle_patience
         episodes = recipe.cycle_episodes if cycle else recipe.episodes
@@ -166,16 +170,17 @@ class _Run:
 
     def _learn_vision(self, replay: Replay) -> VAE:
         """V, once, from random driving: from now on codes keep their meaning."""
-        path, recipe = self.stages.path(0, "vision.safetensors"), self.recipe
+        path, recipe = self.stages.checkpoint(0, "vision"), self.recipe
         if not path.exists():
             steps = recipe.vision_steps
             with self.stages.clock(0, "vision") as clock:
                 vision, _ = train_vision(
                     replay, recipe.vision, steps=steps, seed=self._seed(0),
-                    state=self.stages.state(0, "vision"), progress=self.progress,
+                    state=self.stages.state(0, "vision"), device=self.device,
+                    progress=self.progress,
                 )  # fmt: skip
                 save_module(path, vision, "vision", self.stages.made(steps, clock, {}))
-        return VAE.load(path)
+        return VAE.load(path).to(self.device)
 
     def _encoded(self, replay: Replay) -> Codes:
         """As M reads it: with what V sees, and with the grass around the car."""
@@ -183,7 +188,7 @@ class _Run:
 
     def _learn_memory(self, cycle: int) -> None:
         """M, from random driving first, later from C's driving as well."""
-        path = self.stages.path(cycle, "memory.safetensors")
+        path = self.stages.checkpoint(cycle, "memory")
         if not path.exists():
             with self.stages.clock(cycle, "memory") as clock:
                 steps, history = self._train_memory(cycle)
@@ -191,7 +196,7 @@ class _Run:
                 names = [name for name in ("code", "reward", "cost") if name in means]
                 row = {f"memory_{name}": means[name] for name in names}
                 save_module(path, self.memory, "memory", self.stages.made(steps, clock, row))
-        self.memory = MDNRNN.load(path)
+        self.memory = MDNRNN.load(path).to(self.device)
 
     def _train_memory(self, cycle: int) -> tuple[int, History]:
         """How many updates, and the losses of each; none where nothing of M learns."""
@@ -201,7 +206,7 @@ class _Run:
             config = dataclasses.replace(
                 config, latent=recipe.vision.latent, cost_weight=recipe.grass
             )
-            self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config))
+            self.memory = seeded(self._seed(cycle), lambda: MDNRNN(config)).to(self.device)
             steps, cooldown = recipe.memory_steps, 0.3
         check_rewards(self.memory.config, self.driven or self.random)  # of random once
         if recipe.memory_learns == "heads":
@@ -231,7 +236,7 @@ class _Run:
 
         Nothing stays of what an earlier C had found to exploit in an earlier M.
         """
-        path = self.stages.path(cycle, "controller.safetensors")
+        path = self.stages.checkpoint(cycle, "controller")
         if not path.exists():
             with self.stages.clock(cycle, "controller") as clock:
                 updates, learned = self._train_controller(cycle)
@@ -241,7 +246,7 @@ class _Run:
                     for name in names if name in learned.history
                 }  # fmt: skip
                 learned.controller.save(path, self.stages.made(updates, clock, row))
-        self.controller = LinearController.load(path)
+        self.controller = LinearController.load(path).to(self.device)
 
     def _train_controller(self, cycle: int) -> tuple[int, Learned | Evolved]:
         recipe, starts = self.recipe, self._starts(cycle)
@@ -304,7 +309,7 @@ class _Run:
             road = codes.rewards[rows[some, None] + np.arange(span)].sum(1)  # (512,)
             dreamed = Dream(self.memory).returns(
                 self.controller, starts.take(places[some]), horizon=span,
-                generator=torch.Generator().manual_seed(0),
+                generator=torch.Generator(self.device).manual_seed(0),
             )  # fmt: skip
             row |= {"ahead_driven": float(np.mean(road)), "ahead_dreamed": float(dreamed.mean())}
         return row

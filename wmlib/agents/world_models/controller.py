@@ -145,9 +145,13 @@ class LinearController:
             raw = raw + noise
         return squash(raw, self.config.squash)
 
+    def to(self, device: torch.device | str) -> LinearController:
+        """The same C on a device."""
+        return LinearController(self.parameters.to(device), self.config)
+
     def save(self, path: str | Path, made: Mapping[str, Any]) -> None:
         """Save as a checkpoint of `wmlib.checkpoint`."""
-        arrays = {"parameters": self.parameters.detach().numpy()}
+        arrays = {"parameters": self.parameters.detach().cpu().numpy()}
         save_checkpoint(path, arrays, kind="controller", config=self.config, made=made)
 
     @classmethod

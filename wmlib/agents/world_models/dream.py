@@ -52,7 +52,9 @@ class Imagined(NamedTuple):
 
 
 class Dream:
-    """M, laid out for dreaming; make a new one when M has changed.
+    """M, laid out for dreaming, on M's device; make a new one when M has changed.
+
+    Controllers, starts and generators must be on that device as well.
 
     Args:
         memory: M.
@@ -116,13 +118,16 @@ class Dream:
         cfg = self.memory.config
         p, s = len(controller.parameters), len(starts.z)
         n, kz = p * s, mixtures * latent
-        now, then = torch.empty(2, p, s, latent + hidden + actions)  # [z, h, action], twice
+        device = starts.z.device
+        # [z, h, action], twice
+        now, then = torch.empty(2, p, s, latent + hidden + actions, device=device)
         now[..., :latent] = starts.z
         now[..., latent : latent + hidden] = starts.hidden
         cell = starts.cell.repeat(p, 1)  # (N, H)
-        gates, out = torch.empty(n, 4 * hidden), torch.empty(n, self.heads.shape[1])
-        nothing = torch.zeros(n)
-        squeezed = torch.empty(n, hidden)
+        gates = torch.empty(n, 4 * hidden, device=device)
+        out = torch.empty(n, self.heads.shape[1], device=device)
+        nothing = torch.zeros(n, device=device)
+        squeezed = torch.empty(n, hidden, device=device)
         root = math.sqrt(self.temperature)
         for _ in range(horizon):
             now[..., latent + hidden :] = controller.act(now[..., : controller.config.features])
@@ -144,13 +149,13 @@ class Dream:
             weight = logits.sub_(logits.amax(1, keepdim=True)).exp_()
             for k in range(1, mixtures):
                 weight[:, k] += weight[:, k - 1]
-            uniform = torch.rand(s, latent, generator=generator)
+            uniform = torch.rand(s, latent, generator=generator, device=device)
             level = (weight[:, -1].view(p, s, latent) * uniform).view(n, 1, latent)
             chosen = (weight[:, :-1] < level).sum(1, keepdim=True)  # (N, 1, Z)
             normals = out[:, kz : 3 * kz].unflatten(1, (2, mixtures, latent))  # (N, 2, K, Z)
             mean, log_sigma = normals.unbind(1)
             sigma = log_sigma.gather(1, chosen).clamp_(*cfg.log_sigma_range).exp_().mul_(root)
-            noise = torch.randn(s, latent, generator=generator)
+            noise = torch.randn(s, latent, generator=generator, device=device)
             shape = (p, s, latent)
             then[..., :latent] = mean.gather(1, chosen).view(shape) + sigma.view(shape) * noise
             now, then = then, now
@@ -203,7 +208,7 @@ class Dream:
                 controller.parameters[begin : begin + at_once], controller.config
             )
             generator.set_state(state)
-            total = torch.zeros(len(some.parameters) * len(starts.z))
+            total = starts.z.new_zeros(len(some.parameters) * len(starts.z))
             weight = torch.ones_like(total)
             for t, moment in enumerate(self.moments(some, starts, horizon, generator)):
                 if t == horizon:

@@ -103,7 +103,7 @@ def train_in_dream(
     """Evolve C in M's dreams with separable CMA-ES.
 
     Args:
-        memory: M, left as it is.
+        memory: M, left as it is; everything is done on its device.
         starts: real moments to dream from, see `wmlib.agents.world_models.starts.warm_up`.
         controller: sizes of C; by default C's for CarRacing.
         config: of the training.
@@ -129,7 +129,8 @@ def train_in_dream(
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
     features = memory.config.latent + memory.config.hidden
     dream = Dream(memory, config.temperature, config.pace, config.price)
-    value = seeded(seed, lambda: ValueFunction(ValueConfig(features, discount=config.discount)))
+    of_dreams, device = ValueConfig(features, discount=config.discount), memory.device
+    value = seeded(seed, lambda: ValueFunction(of_dreams)).to(device)
     optimiser = torch.optim.Adam(value.network.parameters(), lr=value.config.learning_rate)
     strategy = CMAESConfig(sigma=config.sigma, population=config.population, separable=True)
     es = CMAES(np.zeros(shape.parameters), strategy, seed)
@@ -146,18 +147,18 @@ def train_in_dream(
     )
     for generation in bar:
         rng = np.random.default_rng([seed, generation])
-        noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        noise = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
         if config.value:
-            mean = LinearController(es.mean, shape)
+            mean = LinearController(es.mean, shape).to(device)
             some = starts.take(rng.integers(len(starts.z), size=config.value_starts))
             _improve_value(dream, value, optimiser, mean, some, config, noise)
         candidates = es.ask()  # (P, n)
         same = starts.take(rng.integers(len(starts.z), size=config.starts))
         returns = dream.returns(
-            LinearController(np.concatenate([candidates, es.mean[None]]), shape), same,
+            LinearController(np.concatenate([candidates, es.mean[None]]), shape).to(device), same,
             horizon=config.horizon, discount=config.discount,
             value=value if config.value else None, generator=noise,
-        ).mean(1).double().numpy()  # (P + 1,)  # fmt: skip
+        ).mean(1).double().cpu().numpy()  # (P + 1,)  # fmt: skip
         if not np.isfinite(returns).all():
             raise NotFiniteError(f"a dreamed return is not finite in generation {generation}")
         es.tell(candidates, -returns[:-1])
@@ -168,7 +169,7 @@ def train_in_dream(
         last = generation + 1 == config.generations
         if state is not None and (last or (generation + 1) % every == 0):
             _save(state, identity, es, value, optimiser, history)
-    return Evolved(LinearController(es.mean, shape), value, history)
+    return Evolved(LinearController(es.mean, shape).to(device), value, history)
 
 
 def _improve_value(

@@ -326,6 +326,7 @@ def train_memory(
     steps: int = 2500,
     seed: int = 0,
     state: Path | None = None,
+    device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> tuple[MDNRNN, History]:
     """Train M from nothing on encoded episodes; arguments as in `train_vision`.
@@ -337,7 +338,7 @@ def train_memory(
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    memory = seeded(seed, lambda: MDNRNN(config))
+    memory = seeded(seed, lambda: MDNRNN(config)).to(device)
     check_codes(memory.config, codes)
     check_rewards(memory.config, codes)
     history = fit(

@@ -41,6 +41,10 @@ class Stages:
         """Of a result."""
         return self.folder / f"cycle-{cycle:02d}" / name
 
+    def checkpoint(self, cycle: int, kind: str) -> Path:
+        """Of one of `LEARNED`."""
+        return self.path(cycle, f"{kind}.safetensors")
+
     def state(self, cycle: int, name: str) -> Path:
         """Of what an unfinished stage goes on from."""
         return self.folder / "state" / f"{name}-{cycle:02d}.safetensors"
@@ -85,7 +89,7 @@ class Stages:
 
     def _manifest(self, cycle: int, kind: str) -> Manifest:
         """What made a result."""
-        _, manifest = load_checkpoint(self.path(cycle, f"{kind}.safetensors"), kind)
+        _, manifest = load_checkpoint(self.checkpoint(cycle, kind), kind)
         made: Manifest = manifest["made"]
         return made
 

@@ -13,11 +13,11 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models import memory as m
@@ -25,81 +25,29 @@ from wmlib.agents.world_models import vision as v
 from wmlib.agents.world_models.actions import choices_of
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
+from wmlib.agents.world_models.config import (
+    WorldModelsConfig,
+    budgets,
+    fitted,
+    rewards_fitted,
+)
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.evolve import DreamTrainingConfig, train_in_dream
-from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.evolve import train_in_dream
+from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.stages import DRIVEN, RESULT, Stages
 from wmlib.agents.world_models.starts import warm_up
-from wmlib.agents.world_models.vision import VAE, VisionConfig
+from wmlib.agents.world_models.vision import VAE
 from wmlib.checkpoint import save_module
-from wmlib.checks import LARGEST_SEED, check_seed, check_share, check_whole
+from wmlib.checks import LARGEST_SEED, check_seed, check_whole
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.exploration import random_policy
 from wmlib.replay import Replay
 from wmlib.runs import Log, Row, own_run
 from wmlib.training import fit, seeded
-from wmlib.typed import check_fields, typed
+from wmlib.typed import typed
 
 EPISODES = 1_000_000  # seeds of episodes set aside for a run; from 900,000 on lie those of verdicts
 MOST_STEPS = 900_000
-
-
-@dataclass(frozen=True)
-class WorldModelsConfig:
-    """Everything that decides a run, besides its environment, steps and seed; sized for PixelCatch.
-
-    What the environment says itself (its frames and actions, the scale of its rewards) replaces
-    what `vision` and `memory` say of it.
-    """
-
-    random_share: float = 0.4
-    """of the real steps: random play, in (0, 1] (ours)"""
-    cycles: int = 4
-    """of playing, learning and dreaming, which share the other steps evenly (ours)"""
-    noise: float = 0.2
-    """of C's play, see `wmlib.agents.world_models.agent.WorldModelPolicy` (ours)"""
-    vision: VisionConfig = field(
-        default_factory=lambda: VisionConfig(
-            latent=16, channels=(16,), reconstruction_weight=30.0, learning_rate=3e-3, batch=64,
-            frame=(16, 16, 1),
-        )
-    )  # fmt: skip
-    """of V (ours: one convolution; two of them still leave the ball out after 500 updates, one
-    shows it in every cell)"""
-    vision_steps: int = 500
-    """updates of a V that begins"""
-    cycle_vision_steps: int = 60
-    """updates of a V that goes on, a cycle"""
-    memory: MemoryConfig = field(
-        default_factory=lambda: MemoryConfig(
-            latent=16, actions=3, hidden=64, reward="normal", reward_weight=10.0, end_weight=10.0,
-            window=2, batch=192, learning_rate=1e-2,
-        )
-    )  # fmt: skip
-    """of M (ours). One picture of PixelCatch shows the whole state, so short windows tell M all.
-    From windows of whole episodes it learned their rewards by heart instead: a sequence of nine
-    actions names the episode that it comes from"""
-    memory_steps: int = 1000
-    """updates of an M that begins"""
-    cycle_memory_steps: int = 400
-    """updates of an M that goes on, a cycle"""
-    warm: int = 0
-    """real decisions that M reads before a dream begins"""
-    dream: DreamTrainingConfig = field(
-        default_factory=lambda: DreamTrainingConfig(
-            generations=80, population=32, starts=32, horizon=9, temperature=1.0, sigma=0.5,
-            discount=1.0,
-        )
-    )  # fmt: skip
-    """of C's evolution (ours)"""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_share("random_share", self.random_share)
-        check_whole("cycles", self.cycles, 0)
-        check_whole("warm", self.warm, 0)
-        for name in ("vision_steps", "cycle_vision_steps", "memory_steps", "cycle_memory_steps"):
-            check_whole(name, getattr(self, name), 1)
 
 
 @typed
@@ -111,6 +59,7 @@ def train_world_models(
     config: WorldModelsConfig | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
+    device: torch.device | str = "cpu",
     progress: bool = True,
     after: Callable[[int, Agent], None] | None = None,
 ) -> Agent:
@@ -125,6 +74,7 @@ def train_world_models(
         folder: where each cycle is kept, and the result; None keeps nothing.
         resume: go on with the run in `folder`; one that is finished is opened, its folder read-only
             or not.
+        device: where V, M and C learn, dream and act, and are then.
         progress: show bars, and a line for each cycle.
         after: called after each cycle with the real steps used so far, and the agent; of an
             unfinished run that is resumed, after those that were finished as well.
@@ -151,8 +101,8 @@ def train_world_models(
         folder = Path(folder)
         stack.enter_context(own_run(folder, identity, resume, RESULT))
         if not (folder / RESULT).exists():
-            _Run(folder, env_id, env, seed, config, progress).train(shares, after)
-        return Agent.load(folder)
+            _Run(folder, env_id, env, seed, config, device, progress).train(shares, after)
+        return Agent.load(folder).to(device)
 
 
 class _Run:
@@ -160,9 +110,9 @@ class _Run:
 
     def __init__(
         self, folder: Path, env_id: str, env: gym.Env, seed: int, config: WorldModelsConfig,
-        progress: bool,
+        device: torch.device | str, progress: bool,
     ) -> None:  # fmt: skip
-        self.env_id, self.env = env_id, env
+        self.env_id, self.env, self.device = env_id, env, device
         self.seed, self.config, self.progress = EPISODES * seed, config, progress
         self.choices = choices_of(env.action_space)
         self.stages, self.replay = Stages(folder, seed), Replay()
@@ -214,11 +164,12 @@ class _Run:
         return Agent(vision, memory, self._learn_controller(cycle, memory, codes), self.env_id)
 
     def _learn_vision(self, agent: Agent | None, cycle: int) -> VAE:
-        path, config, seed = self._path(cycle, "vision"), self.config, self.seed + cycle
+        path, config, seed = self.stages.checkpoint(cycle, "vision"), self.config, self.seed + cycle
         if not path.exists():
             steps = config.cycle_vision_steps if agent else config.vision_steps
             with self.stages.clock(cycle, "vision") as clock:
                 vision = agent.vision if agent else seeded(seed, lambda: VAE(config.vision))
+                vision.to(self.device)
                 fit(
                     vision, lambda rng: v.batch_loss(vision, self.replay, rng)._asdict(),
                     steps=steps, learning_rate=config.vision.learning_rate, seed=seed,
@@ -226,15 +177,16 @@ class _Run:
                     progress=self.progress,
                 )  # fmt: skip
                 save_module(path, vision, "vision", self.stages.made(steps, clock, {}))
-        return VAE.load(path)
+        return VAE.load(path).to(self.device)
 
     def _learn_memory(self, agent: Agent | None, cycle: int, codes: Codes) -> MDNRNN:
-        path, config, seed = self._path(cycle, "memory"), self.config, self.seed + cycle
+        path, config, seed = self.stages.checkpoint(cycle, "memory"), self.config, self.seed + cycle
         if not path.exists():
             steps = config.cycle_memory_steps if agent else config.memory_steps
             with self.stages.clock(cycle, "memory") as clock:
                 of_m = rewards_fitted(config.memory, codes)
                 memory = agent.memory if agent else seeded(seed, lambda: MDNRNN(of_m))
+                memory.to(self.device)
                 losses = fit(
                     memory, lambda rng: m.batch_loss(memory, codes, rng)._asdict(),
                     steps=steps, learning_rate=config.memory.learning_rate, seed=seed,
@@ -244,11 +196,11 @@ class _Run:
                 means = {name: float(np.mean(losses[name][-100:])) for name in ("code", "reward")}
                 row = {f"memory_{name}": mean for name, mean in means.items()}
                 save_module(path, memory, "memory", self.stages.made(steps, clock, row))
-        return MDNRNN.load(path)
+        return MDNRNN.load(path).to(self.device)
 
     def _learn_controller(self, cycle: int, memory: MDNRNN, codes: Codes) -> LinearController:
         """Its updates are the generations of its evolution."""
-        path, config = self._path(cycle, "controller"), self.config
+        path, config = self.stages.checkpoint(cycle, "controller"), self.config
         if not path.exists():
             with self.stages.clock(cycle, "controller") as clock:
                 shape = ControllerConfig.for_space(
@@ -262,10 +214,7 @@ class _Run:
                 row = {"dream_return": float(np.mean(evolved.history["dream_return"][-20:]))}
                 made = self.stages.made(config.dream.generations, clock, row)
                 evolved.controller.save(path, made)
-        return LinearController.load(path)
-
-    def _path(self, cycle: int, kind: str) -> Path:
-        return self.stages.path(cycle, f"{kind}.safetensors")
+        return LinearController.load(path).to(self.device)
 
 
 def _line(row: Row, cycles: int) -> str:
@@ -290,50 +239,6 @@ def play(
             left -= len(episode)
             bar.update(len(episode))
     return episodes
-
-
-def fitted(config: WorldModelsConfig, env: gym.Env) -> WorldModelsConfig:
-    """The configuration for the frames and actions of an environment.
-
-    Raises:
-        ValueError: its frames or its actions are others than V and C can take.
-    """
-    space, latent = env.observation_space, config.vision.latent
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-        raise ValueError(f"V sees pictures (H, W, C) of uint8, the environment gives {space}")
-    shape = ControllerConfig.for_space(env.action_space, latent, config.memory.hidden)
-    vision = dataclasses.replace(config.vision, frame=space.shape)
-    memory = dataclasses.replace(config.memory, latent=latent, actions=len(shape.squash))
-    return dataclasses.replace(config, vision=vision, memory=memory)
-
-
-def rewards_fitted(config: MemoryConfig, codes: Codes) -> MemoryConfig:
-    """M's configuration for any rewards: their mean is nothing to it, their spread is 1."""
-    rewards = np.delete(codes.rewards, codes.first + codes.lengths)  # (decisions,)
-    mean, spread = float(rewards.mean()), float(rewards.std())
-    same = spread < 1e-5 * max(1.0, abs(mean))  # but for their rounding
-    return dataclasses.replace(
-        config, reward="normal", reward_offset=mean, reward_scale=1.0 if same else spread
-    )
-
-
-def budgets(config: WorldModelsConfig, steps: int) -> list[int]:
-    """Real steps of random play, and of each cycle: together exactly `steps`.
-
-    Raises:
-        ValueError: one of them is none, or random play is shorter than a window of M.
-    """
-    if not config.cycles:
-        return [steps]
-    random = round(config.random_share * steps)
-    marks = np.linspace(random, steps, config.cycles + 1).round().astype(int)
-    shares: list[int] = [random, *np.diff(marks).tolist()]
-    if min(shares) < 1 or random < config.memory.window:
-        raise ValueError(
-            f"{steps} steps are too few: {shares} of random play and each cycle, where M needs "
-            f"{config.memory.window} at first and each cycle at least 1"
-        )
-    return shares
 
 
 def make(env_id: str) -> gym.Env:

@@ -299,6 +299,7 @@ def train_vision(
     steps: int = 2000,
     seed: int = 0,
     state: Path | None = None,
+    device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> tuple[VAE, History]:
     """Train V from nothing on the frames of a replay.
@@ -310,6 +311,7 @@ def train_vision(
         seed: of the first weights, the batches and the noise.
         state: file from which a killed run goes on, see `wmlib.training.fit`; it knows the replay
             by its digest.
+        device: where V learns, and is then.
         progress: show a bar.
 
     Returns:
@@ -321,7 +323,7 @@ def train_vision(
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    vision = seeded(seed, lambda: VAE(config))
+    vision = seeded(seed, lambda: VAE(config)).to(device)
     history = fit(
         vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,
         learning_rate=vision.config.learning_rate, seed=seed,
