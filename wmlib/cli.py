@@ -93,9 +93,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.command == "arena":
             _tell("wmlib: every finished row is kept; go on by the same command")
         if options.command == "train":
-            whole = options.part in ("car-racing", "world-models")
-            kept = "every finished stage and episode" if whole else "the last state that was saved"
-            again = "with --resume" if whole else "by the same command"
+            whole = {
+                "car-racing": "every finished stage and episode",
+                "world-models": "every finished stage",
+            }
+            kept = whole.get(options.part, "the last state that was saved")
+            again = "with --resume" if options.part in whole else "by the same command"
             _tell(f"wmlib: {kept} is kept; go on {again}")
         return 130
     if options.json:

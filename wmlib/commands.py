@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from wmlib.runs import Clock
 
 Result = dict[str, Any]
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
@@ -96,41 +98,52 @@ def run_world_models(options: argparse.Namespace) -> Result:
     }
 
 
-def _alone(run: Callable[[argparse.Namespace], Result]) -> Callable[[argparse.Namespace], Result]:
-    """Let one process at a time make the checkpoint `--out`, and none where there is one."""
+def _alone(
+    run: Callable[[argparse.Namespace, Clock], Result],
+) -> Callable[[argparse.Namespace], Result]:
+    """Let one process at a time make the checkpoint `--out`, and none where there is one.
+
+    The clock counts the seconds of the processes that were killed before as well.
+    """
 
     @functools.wraps(run)
     def alone(options: argparse.Namespace) -> Result:
-        from wmlib.runs import sole_owner
+        from wmlib.runs import Clock, sole_owner
 
         _check_checkpoint(options.out)
         with sole_owner(options.out.parent, f".{options.out.name}.lock"):
             _check_checkpoint(options.out)  # the one who worked here may just have finished
-            return run(options)
+            state = _state(options.out)
+            clock = Clock(state.with_suffix(".seconds"))
+            try:
+                with clock:
+                    return run(options, clock)
+            finally:
+                if not state.exists():  # finished, or never begun
+                    clock.path.unlink(missing_ok=True)
 
     return alone
 
 
 @_alone
-def run_vision(options: argparse.Namespace) -> Result:
+def run_vision(options: argparse.Namespace, clock: Clock) -> Result:
     from wmlib.agents.world_models.vision import VisionConfig, train_vision
     from wmlib.checkpoint import made_by, save_module
     from wmlib.replay import Replay
 
     replay = Replay.load(options.data)
     config = VisionConfig.paper() if options.paper else VisionConfig()
-    started = time.perf_counter()
     vision, history = train_vision(
         replay, config, steps=options.steps, seed=options.seed, state=_state(options.out)
     )
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
     save_module(options.out, vision, "vision", made)
     return _trained(options, seconds, history, ("squared_error", "kl"))
 
 
 @_alone
-def run_memory(options: argparse.Namespace) -> Result:
+def run_memory(options: argparse.Namespace, clock: Clock) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.memory import train_memory
     from wmlib.agents.world_models.tiles import memory_for
@@ -141,11 +154,10 @@ def run_memory(options: argparse.Namespace) -> Result:
     vision, replay = VAE.load(options.vision), Replay.load(options.data)
     codes = Codes.of(replay, vision.encode)
     config = memory_for(codes, options.action_repeat)
-    started = time.perf_counter()
     memory, history = train_memory(
         codes, config, steps=options.steps, seed=options.seed, state=_state(options.out)
     )
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
     save_module(options.out, memory, "memory", made)
     told = _trained(options, seconds, history, ("code", "reward", "end"))
@@ -153,7 +165,7 @@ def run_memory(options: argparse.Namespace) -> Result:
 
 
 @_alone
-def run_controller(options: argparse.Namespace) -> Result:
+def run_controller(options: argparse.Namespace, clock: Clock) -> Result:
     from wmlib.agents.world_models.codes import Codes
     from wmlib.agents.world_models.controller import ControllerConfig
     from wmlib.agents.world_models.evolve import DreamTrainingConfig, train_in_dream
@@ -172,12 +184,11 @@ def run_controller(options: argparse.Namespace) -> Result:
     memory, replay = MDNRNN.load(options.memory), Replay.load(options.data)
     codes = Codes.of(replay, VAE.load(options.vision).encode)
     shape = ControllerConfig(memory.config.latent, memory.config.hidden)
-    started = time.perf_counter()
     evolved = train_in_dream(
         memory, warm_up(memory, codes), shape, config, seed=options.seed,
         state=_state(options.out),
     )  # fmt: skip
-    seconds = time.perf_counter() - started
+    seconds = clock.seconds
     made = made_by(seed=options.seed, steps=config.generations, seconds=seconds)
     evolved.controller.save(options.out, made)
     return _trained(options, seconds, evolved.history, ("dream_return", "sigma"))
