@@ -82,7 +82,7 @@ class TestDask:
 
     @pytest.fixture(autouse=True)
     def _elsewhere(self, cluster: Any) -> Iterator[None]:
-        cluster.wait_for_workers(2, timeout=60)  # with one alone, joblib stays in this process
+        cluster.wait_for_workers(2, timeout=120)  # with one alone, joblib stays in this process
         with joblib.parallel_config("dask"):
             yield
 
