@@ -1,9 +1,11 @@
-"""Arguments are what their annotations say: the check of types at the border of the library.
+"""Arguments are what their annotations say: the border, where input is checked once.
 
-`@typed` stands before a public function, `check_fields(self)` in a dataclass's `__post_init__`. A
-wrong type is one error that names the argument, the value and what was expected. Ranges and
-shapes are checked by the functions themselves, which may then rely on the types. What a loop calls
-at every step (a network's forward pass) has no such check.
+`@typed` stands before a public function, and before a dataclass of hyper-parameters. A range stands
+in the annotation (`PositiveInt`, `Annotated[float, Field(gt=0, le=1)]`), and so does the shape of
+an array (`Annotated[np.ndarray, Shape("T", 3)]`; a letter is one size throughout a call). pydantic
+checks, and converts nothing: "3" is no 3, True is no 1. What does not fit is one error in one line,
+with the name, the value and what was expected. What a loop calls at every step (a network's forward
+pass) has no such check.
 """
 
 from __future__ import annotations
@@ -12,15 +14,42 @@ import collections.abc
 import contextlib
 import functools
 import inspect
+import math
 import reprlib
 import types
-from collections.abc import Callable
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
+from pydantic import AfterValidator, Field, GetPydanticSchema, TypeAdapter, ValidationError
+from pydantic_core import core_schema
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Checked = TypeVar("Checked", bound=Callable[..., Any])
+Sizes = dict[str, tuple[str, int]]  # of each letter in a call: where it was met first, and its size
+
+LARGEST = 2**63 - 1
+"""whole numbers, seeds among them, are no larger: what Gymnasium, NumPy and torch all hold"""
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Seed = NonNegativeInt
+Finite = Annotated[float, Field(gt=-math.inf, lt=math.inf)]
+PositiveFloat = Annotated[float, Field(gt=0, lt=math.inf)]
+NonNegativeFloat = Annotated[float, Field(ge=0, lt=math.inf)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 WORDS = {
     int: "a whole number",
@@ -33,60 +62,153 @@ WORDS = {
     collections.abc.Callable: "a function",
 }
 
-LARGEST = 2**63 - 1
-"""whole numbers, seeds among them, are smaller than this: what torch and NumPy hold"""
-
 
 class WrongTypeError(TypeError, ValueError):
     """An argument of another type than its annotation says; whoever expects either catches it."""
 
 
-def typed(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Check the types of all arguments before each call; `int` and `float` take NumPy's as well.
+class Shape:
+    """What an array or a tensor looks like, in an annotation.
+
+    Args:
+        axes: sizes, or tuples of those that may be; letters stand for any size, the same throughout
+            a call; `...` at first: any axes before the others.
+        dtype: its name, as "float32", or a kind: "real" or "whole" numbers; None for any.
+        finite: whether NaN and infinity are refused.
+    """
+
+    def __init__(self, *axes: Any, dtype: str | None = None, finite: bool = False) -> None:
+        self.axes, self.dtype, self.finite = axes, dtype, finite
+
+    def __str__(self) -> str:
+        words = [
+            " or ".join(map(str, axis)) if isinstance(axis, tuple)
+            else "..." if axis is ... else str(axis)
+            for axis in self.axes
+        ]  # fmt: skip
+        text = f"of shape ({', '.join(words)}{',' * (len(words) == 1)})"
+        if self.dtype:
+            text += f" of {self.dtype}" + " numbers" * (self.dtype in KINDS)
+        return text + " without NaN or infinity" * self.finite
+
+    def pairs(self, shape: Iterable[int]) -> list[tuple[Any, int]]:
+        """Each axis that has a name or a size, with the size that it has."""
+        named = [axis for axis in self.axes if axis is not ...]
+        return list(zip(named, tuple(shape)[-len(named) or None :], strict=False))
+
+    def check(self, value: Any) -> Any:
+        """`value` itself, or a ValueError."""
+        count = len(self.axes) - (... in self.axes)
+        fits = value.ndim >= count if ... in self.axes else value.ndim == count
+        for axis, size in self.pairs(value.shape):
+            fits &= isinstance(axis, str) or size in (axis if isinstance(axis, tuple) else (axis,))
+        kind = str(value.dtype).removeprefix("torch.")
+        if self.dtype:
+            fits &= kind == self.dtype or kind.startswith(KINDS.get(self.dtype, "-"))
+        if not fits or (self.finite and not _all_finite(value)):
+            raise ValueError
+        return value
+
+
+KINDS = {"real": ("float", "bfloat", "int", "uint"), "whole": ("int", "uint")}
+
+
+def _all_finite(value: Any) -> bool:
+    return bool((np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()).all())
+
+
+def typed(function: Checked) -> Checked:
+    """Check all arguments before each call of a function, or before a dataclass is made.
 
     Raises (when called):
         WrongTypeError: an argument is of another type than its annotation says.
+        ValueError: it is out of its range, or has another shape.
     """
+    if isinstance(function, type):
+        function.__init__ = _checked(function.__init__, function)  # type: ignore[misc]
+        return cast(Checked, function)
+    return cast(Checked, _checked(function, function))
+
+
+def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Arguments, Result]:
     names = list(inspect.signature(function).parameters)
-    hints: dict[str, Any] = {}
+    checks: dict[str, Callable[[str, Any, Sizes], None]] = {}
+
+    def resolve() -> None:
+        hints = get_type_hints(owner, include_extras=True)
+        checks.update({name: _check_of(hint) for name, hint in hints.items()})
+
     with contextlib.suppress(NameError):  # a class that is defined further down
-        hints.update(get_type_hints(function))
+        resolve()
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if not hints:  # by now every class that is named exists
-            hints.update(get_type_hints(function))
+        if not checks:  # by now every class that is named exists
+            resolve()
+        sizes: Sizes = {}
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-            if name in hints:
-                check_type(name, value, hints[name])
+            if name in checks:
+                checks[name](name, value, sizes)
         return function(*args, **kwargs)
 
     return checked
 
 
-def check_fields(instance: Any) -> None:
-    """Check the types of a dataclass's fields.
+@functools.cache
+def _check_of(hint: Any) -> Callable[[str, Any, Sizes], None]:
+    """The check of a value, and of its letters where it has some."""
+    validate, shapes = _adapter(hint).validate_python, _shapes(hint)
 
-    Raises:
-        WrongTypeError: a field is of another type than its annotation says.
-    """
-    for name, hint in get_type_hints(type(instance)).items():
-        check_type(name, getattr(instance, name), hint)
+    def check(name: str, value: Any, sizes: Sizes) -> None:
+        try:
+            validate(value)
+        except ValidationError:
+            expected, error = _expected(value, hint)
+            raise error(f"{name} must be {expected}, got {_found(value)}") from None
+        if shapes:
+            _check_letters(name, value, shapes, sizes)
+
+    return check
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Check one value, as `typed` does; for a function that is called often."""
-    if not _fits(value, hint):
-        raise WrongTypeError(f"{name} must be {_words(hint)}, got {_found(value)}")
+    """Check one value, as `typed` does."""
+    _check_of(hint)(name, value, {})
 
 
-def _found(value: Any) -> str:
-    if isinstance(shape := getattr(value, "shape", None), tuple) and not isinstance(value, type):
-        return f"{type(value).__name__} of shape {tuple(shape)}"
+def check_fields(instance: Any) -> None:
+    """Check the types of a dataclass's fields."""
+    for name, hint in get_type_hints(type(instance), include_extras=True).items():
+        check_type(name, getattr(instance, name), hint)
+
+
+def check_shape(
+    name: str, value: Any, kind: type, *axes: Any, dtype: str | None = None, finite: bool = False
+) -> None:
+    """Check an array or a tensor, as `Shape` does: where a size is known only inside."""
+    shape = Shape(*axes, dtype=dtype, finite=finite)
     try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to write out a whole number of thousands of digits
-        return f"{type(value).__name__} too large to be written out"
+        assert isinstance(value, kind)
+        shape.check(value)
+    except (AssertionError, ValueError):
+        error = ValueError if isinstance(value, kind) else WrongTypeError
+        raise error(f"{name} must be {_words(kind)} {shape}, got {_found(value)}") from None
+
+
+def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Sizes) -> None:
+    for shape in shapes:
+        for axis, size in shape.pairs(getattr(value, "shape", ())):
+            first, known = sizes.setdefault(axis, (name, size))
+            if isinstance(axis, str) and known != size:
+                raise ValueError(
+                    f"{name} must be {shape} with {axis} = {known} as in {first}, "
+                    f"got {_found(value)}"
+                )
+
+
+@functools.cache
+def _shapes(hint: Any) -> tuple[Shape, ...]:
+    return tuple(one for part in _union(hint) for one in _extras(part) if isinstance(one, Shape))
 
 
 @functools.cache
@@ -94,40 +216,122 @@ def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return get_origin(hint) or hint, get_args(hint)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def _union(hint: Any) -> tuple[Any, ...]:
     kind, parts = _parts(hint)
-    if kind is Any or isinstance(kind, TypeVar):
-        return True
+    return parts if kind in (Union, types.UnionType) else (hint,)
+
+
+def _extras(hint: Any) -> tuple[Any, ...]:
+    kind, parts = _parts(hint)
+    return parts[1:] if kind is Annotated else ()
+
+
+@functools.cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(_strict(hint), config={"strict": True})
+
+
+def _strict(hint: Any) -> Any:
+    """The same for pydantic, which shall look at a value and not convert it."""
+    kind, parts = _parts(hint)
+    if kind is Annotated:
+        extras = (AfterValidator(x.check) if isinstance(x, Shape) else x for x in parts[1:])
+        return Annotated[(_strict(parts[0]), *extras)]
     if kind in (Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
-    if kind is Literal:
-        return isinstance(value, str | int | None) and value in parts
-    if kind is int:
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        return whole and -LARGEST <= value <= LARGEST
-    if kind is float:
-        numbers = (int, float, np.integer, np.floating)
-        real = isinstance(value, numbers) and not isinstance(value, bool)
-        return real and not (isinstance(value, int) and abs(value) > LARGEST)
-    if kind is bool:
-        return isinstance(value, bool | np.bool_)
-    if kind is collections.abc.Callable:
-        return callable(value)
-    if kind is tuple and parts[1:] == (Ellipsis,):
-        return isinstance(value, tuple) and all(_fits(one, parts[0]) for one in value)
+        return Union[tuple(map(_strict, parts))]  # noqa: UP007
     if kind is tuple and parts:
-        whole = isinstance(value, tuple) and len(value) == len(parts)
-        return whole and all(_fits(one, part) for one, part in zip(value, parts, strict=True))
-    return isinstance(value, kind)
+        return tuple[tuple(part if part is ... else _strict(part) for part in parts)]  # type: ignore[misc]
+    if kind in (Any, Literal) or isinstance(kind, TypeVar):
+        return Any if isinstance(kind, TypeVar) else hint
+    if kind is collections.abc.Callable:
+        return Callable
+    if kind in (int, float):
+        return Annotated[Any, AfterValidator(_whole if kind is int else _number)]
+    if kind is bool:
+        kind = bool | np.bool_
+    return Annotated[Any, GetPydanticSchema(lambda *_: core_schema.is_instance_schema(kind))]
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError
+    if not -LARGEST <= value <= LARGEST:
+        raise ValueError
+    return value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, int | np.integer):
+        return _whole(value)
+    if not isinstance(value, float | np.floating):
+        raise ValueError
+    return value
+
+
+def _expected(value: Any, hint: Any) -> tuple[str, type[ValueError]]:
+    """What a value should be, and the error: a range, where it is of the type."""
+    none = " or None" * (types.NoneType in _union(hint))
+    for part in _union(hint):
+        base, *extras = get_args(part) if _extras(part) else (part,)
+        if isinstance(value, int) and base is int and value > LARGEST:
+            return f"at most {LARGEST}{none}", WrongTypeError
+        if extras and _fits(value, base):
+            return _limits(base, extras) + none, ValueError
+    return _words(hint), WrongTypeError
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    with contextlib.suppress(ValidationError):
+        _adapter(hint).validate_python(value)
+        return True
+    return False
+
+
+def _limits(base: Any, extras: Iterable[Any]) -> str:
+    """The range in words: "at least 1", "in (0, 1]", "an array of shape (T, 3)"."""
+    bounds: dict[str, Any] = {}
+    for one in extras:
+        if isinstance(one, Shape):
+            return f"{_words(base)} {one}"
+        for rule in getattr(one, "metadata", ()):
+            bounds |= {
+                at: getattr(rule, at) for at in ("gt", "ge", "lt", "le") if hasattr(rule, at)
+            }
+    least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if most not in (None, math.inf):
+        return f"in {'(['['ge' in bounds]}{least}, {most}{')]'['le' in bounds]}"
+    if "gt" in bounds and least in (0, -math.inf):
+        return "a positive number" if least == 0 else "a finite number"
+    return (
+        f"{'' if base is int else 'a number, '}{'at least' if 'ge' in bounds else 'above'} {least}"
+    )
+
+
+def _found(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and not isinstance(value, type | np.generic):
+        dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+        return f"{type(value).__name__} {Shape(*shape, dtype=dtype)}"
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write out a whole number of thousands of digits
+        return f"{type(value).__name__} too large to be written out"
 
 
 def _words(hint: Any) -> str:
     kind, parts = _parts(hint)
+    if kind is Annotated:
+        return _words(parts[0])
     if kind in (Union, types.UnionType):
         return " or ".join(_words(part) for part in parts)
     if kind is Literal:
         return " or ".join(repr(part) for part in parts)
     if kind is tuple and parts:
-        words = ("..." if part is Ellipsis else _words(part) for part in parts)
-        return f"a tuple ({', '.join(words)})"
+        return f"a tuple ({', '.join('...' if part is ... else _each(part) for part in parts)})"
     return WORDS.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def _each(hint: Any) -> str:
+    """In a tuple both are said, the type and the range."""
+    limits = _limits(get_args(hint)[0], _extras(hint)) if _extras(hint) else ""
+    return _words(hint) if not limits or "number" in limits else f"{_words(hint)} {limits}"

@@ -145,20 +145,21 @@ def test_another_configuration_than_a_cs_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"18 parameters, got an array of shape \(1, 17\)"):
+    with pytest.raises(ValueError, match=r"of shape \(P, 18\) .*, got Tensor of shape \(1, 17\)"):
         LinearController(np.zeros(17), SMALL)
-    with pytest.raises(ValueError, match=r"got an array of shape \(2, 2, 18\)"):
+    with pytest.raises(ValueError, match=r"got Tensor of shape \(2, 2, 18\)"):
         LinearController(np.zeros((2, 2, 18)), SMALL)
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match="without NaN or infinity"):
         LinearController(np.full(18, np.nan), SMALL)
     for shape in ((4, 5), (3, 4, 5), (2, 4, 6)):
-        with pytest.raises(ValueError, match=r"C reads features \(2 or 1, S, 5\), got"):
+        with pytest.raises(ValueError, match=r"features must be a Tensor of shape \(2 or 1, S, 5\) .*, got"):
             population(2).act(torch.zeros(shape))
     with pytest.raises(ValueError, match="at least one input"):
         ControllerConfig(0, 0)
-    for wrong in ((), ("tanh", "relu")):
-        with pytest.raises(ValueError, match="squash must name"):
-            ControllerConfig(squash=wrong)
+    with pytest.raises(ValueError, match=r"squash must name argmax .*, got \(\)"):
+        ControllerConfig(squash=())
+    with pytest.raises(ValueError, match=r"squash must be a tuple .*, got \('tanh', 'relu'\)"):
+        ControllerConfig(squash=("tanh", "relu"))
 
 
 @pytest.mark.parametrize(
@@ -168,11 +169,11 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: ControllerConfig(hidden=2.5), "hidden must be a whole number, got 2.5"),
         (
             lambda: ControllerConfig(squash="tanh"),
-            r"squash must be a tuple \(a word, ...\), got 't",
+            r"squash must be a tuple \('tanh' or .*, ...\), got 't",
         ),
         (
             lambda: ControllerConfig(squash=(np.zeros(2),)),
-            r"squash must be a tuple \(a word, ...\)",
+            r"squash must be a tuple \('tanh' or .*, ...\)",
         ),
         (lambda: ControllerConfig.for_space(3, 4, 5), "space must be a Space, got 3"),
         (
@@ -189,23 +190,23 @@ def test_what_does_not_fit_is_refused() -> None:
         ),
         (
             lambda: LinearController(np.array(["x"] * 18), SMALL),
-            "must be real numbers, got dtype <U1",
+            "parameters must be .* real numbers, got .* of <U1",
         ),
-        (lambda: LinearController(np.ones(18, complex), SMALL), "real numbers, got dtype complex"),
+        (lambda: LinearController(np.ones(18, complex), SMALL), "real numbers, got .* of complex"),
         (
             lambda: LinearController(np.ones(18), "small"),
             "config must be a ControllerConfig or None",
         ),
-        (lambda: population(2).act(np.zeros((2, 4, 5))), "features must be a Tensor, got ndarray"),
-        (lambda: population(2).act([[1.0]]), r"features must be a Tensor, got \[\[1.0\]\]"),
+        (lambda: population(2).act(np.zeros((2, 4, 5))), "features must be a Tensor .*, got ndarray"),
+        (lambda: population(2).act([[1.0]]), r"features must be a Tensor .*, got \[\[1.0\]\]"),
         (
             lambda: population(2).act(torch.zeros(2, 4, 5).double()),
-            "of torch.float32, got torch.float6",
+            "of float32, got Tensor .* of float64",
         ),
-        (lambda: population(2).act(torch.zeros(2, 4, 5), 0.1), "noise must be a Tensor, got 0.1"),
+        (lambda: population(2).act(torch.zeros(2, 4, 5), 0.1), "noise must be a Tensor .*, got 0.1"),
         (
             lambda: population(2).act(torch.zeros(2, 4, 5), torch.zeros(2, 5, 3)),
-            r"noise must be \(2, 4, 3\) of torch.float32, got \(2, 5, 3\)",
+            r"noise must be a Tensor of shape \(2, 4, 3\) of float32, got .* \(2, 5, 3\)",
         ),
         (lambda: LinearController.load(3), "path must be a word or a Path, got 3"),
     ],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -20,33 +20,30 @@ from torch import Tensor
 
 from wmlib.agents.world_models.actions import choices_of
 from wmlib.checkpoint import check_arrays, configured, load_checkpoint, save_checkpoint
-from wmlib.typed import WrongTypeError, check_fields, check_type, typed
+from wmlib.typed import NonNegativeInt, Shape, check_shape, typed
 
-SQUASHES = ("tanh", "sigmoid", "clipped_tanh", "argmax")
+REAL = Shape(..., dtype="real")
+Squash = Literal["tanh", "sigmoid", "clipped_tanh", "argmax"]
 
 
+@typed
 @dataclass(frozen=True)
 class ControllerConfig:
     """Sizes of C and the range of each action."""
 
-    latent: int = 32
+    latent: NonNegativeInt = 32
     """Z, numbers in a code (paper: 32)"""
-    hidden: int = 256
+    hidden: NonNegativeInt = 256
     """H, numbers in M's hidden state (paper: 256; 0 for a C that sees z alone)"""
-    squash: tuple[str, ...] = ("tanh", "sigmoid", "clipped_tanh")
+    squash: tuple[Squash, ...] = ("tanh", "sigmoid", "clipped_tanh")
     """how each action is brought into its range: steering to [-1, 1], gas to [0, 1], brake to
     [0, 1] and off at 0 (paper's code). For a choice among A, "argmax" A times (ours)"""
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if self.latent < 0 or self.hidden < 0 or self.features < 1:
-            raise ValueError(
-                f"C needs at least one input, got latent {self.latent}, hidden {self.hidden}"
-            )
-        if not self.squash or any(name not in SQUASHES for name in self.squash):
-            raise ValueError(f"squash must name at least one of {SQUASHES}, got {self.squash}")
-        if "argmax" in self.squash and set(self.squash) != {"argmax"}:
-            raise ValueError(f"squash must be argmax for all actions or none, got {self.squash}")
+        if not self.features:
+            raise ValueError("C needs at least one input, got latent 0, hidden 0")
+        if not self.squash or ("argmax" in self.squash and set(self.squash) != {"argmax"}):
+            raise ValueError(f"squash must name argmax for all actions or none, got {self.squash}")
 
     @property
     def features(self) -> int:
@@ -103,20 +100,13 @@ class LinearController:
 
     @typed
     def __init__(
-        self, parameters: np.ndarray | Tensor, config: ControllerConfig | None = None
+        self,
+        parameters: Annotated[np.ndarray, REAL] | Annotated[Tensor, REAL],
+        config: ControllerConfig | None = None,
     ) -> None:
         self.config = config = config or ControllerConfig()
-        kind = str(parameters.dtype).removeprefix("torch.")
-        if not kind.startswith(("float", "bfloat", "int", "uint")):
-            raise WrongTypeError(f"C's parameters must be real numbers, got dtype {kind}")
         rows = torch.atleast_2d(torch.as_tensor(parameters, dtype=torch.float32))
-        if rows.ndim != 2 or rows.shape[1] != config.parameters:
-            raise ValueError(
-                f"this C has {config.parameters} parameters, got an array of shape "
-                f"{tuple(rows.shape)}"
-            )
-        if not torch.isfinite(rows).all():
-            raise ValueError("C's parameters must be finite, got NaN or infinity")
+        check_shape("C's parameters", rows, Tensor, "P", config.parameters, finite=True)
         self.parameters = rows  # (P, n)
         split = len(config.squash) * config.features
         matrix = len(config.squash), config.features
@@ -137,11 +127,19 @@ class LinearController:
             ValueError: the features or the noise have another shape.
             TypeError: they are no float32 tensors.
         """
-        _check_features(features, self.weight)
+        check_shape(
+            "features",
+            features,
+            Tensor,
+            (len(self.weight), 1),
+            "S",
+            self.config.features,
+            dtype="float32",
+        )
         each = features.expand(len(self.weight), -1, -1)  # (P, S, F)
         raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
         if noise is not None:
-            _check_noise(noise, raw)
+            check_shape("noise", noise, Tensor, *raw.shape, dtype="float32")
             raw = raw + noise
         return squash(raw, self.config.squash)
 
@@ -164,26 +162,6 @@ class LinearController:
         expected = {"parameters": ((population, config.parameters), "float32")}
         check_arrays(path, "controller", arrays, expected)
         return cls(np.array(arrays["parameters"]), config)
-
-
-def _check_features(features: Tensor, weight: Tensor) -> None:
-    check_type("features", features, Tensor)
-    if features.dtype != weight.dtype:
-        raise WrongTypeError(f"C reads features of {weight.dtype}, got {features.dtype}")
-    population, inputs = weight.shape[::2]
-    if features.ndim != 3 or features.shape[::2] not in ((population, inputs), (1, inputs)):
-        raise ValueError(
-            f"C reads features ({population} or 1, S, {inputs}), got {tuple(features.shape)}"
-        )
-
-
-def _check_noise(noise: Tensor, raw: Tensor) -> None:
-    check_type("noise", noise, Tensor)
-    if noise.shape != raw.shape or noise.dtype != raw.dtype:
-        raise ValueError(
-            f"C's noise must be {tuple(raw.shape)} of {raw.dtype}, got {tuple(noise.shape)} of "
-            f"{noise.dtype}"
-        )
 
 
 def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:
