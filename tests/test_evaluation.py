@@ -74,7 +74,7 @@ def test_the_number_of_threads_is_left_as_it_was() -> None:
     try:
         torch.set_num_threads(3)
         policy.act(frames(1)[0])
-        with pytest.raises(ValueError, match="frames must have shape"):
+        with pytest.raises(ValueError, match="frames must be an array of shape"):
             policy.act(frames(1)[0, :60])
         assert torch.get_num_threads() == 3
     finally:
@@ -83,20 +83,24 @@ def test_the_number_of_threads_is_left_as_it_was() -> None:
 
 def test_parts_that_do_not_fit_are_refused() -> None:
     vision, memory, c = parts()
-    with pytest.raises(ValueError, match="V has z 4, M z 4 and h 5, C z 3 and h 5"):
+    with pytest.raises(
+        ValueError, match=r"latents and actions of C must be \(4, 3\), got \(3, 3\)"
+    ):
         WorldModelPolicy(vision, memory, LinearController(np.zeros(27), ControllerConfig(3, 5)))
     two = LinearController(c.parameters.expand(2, -1), c.config)
-    with pytest.raises(ValueError, match="one controller drives, got 2"):
+    with pytest.raises(ValueError, match="controllers that drive must be 1, got 2"):
         WorldModelPolicy(vision, memory, two)
     pair = ControllerConfig(4, 5, ("tanh", "tanh"))
-    with pytest.raises(ValueError, match="M has 3 actions, C 2"):
+    with pytest.raises(ValueError, match=r"actions of C must be \(4, 3\), got \(4, 2\)"):
         WorldModelPolicy(vision, memory, LinearController(np.zeros(20), pair))
     for noise in (-0.1, float("nan"), "0.1", None):
-        with pytest.raises(ValueError, match=f"noise must be a number, at least 0, got {noise!r}"):
+        with pytest.raises(
+            ValueError, match=f"noise must be a number(, at least 0)?, got {noise!r}"
+        ):
             WorldModelPolicy(vision, memory, c, noise)
     whole = {"vision": vision, "memory": memory, "controller": c}
     for name in whole:
-        with pytest.raises(TypeError, match=f"{name} must be of .*, got NoneType"):
+        with pytest.raises(TypeError, match=f"{name} must be an? .*, got None"):
             WorldModelPolicy(**{**whole, name: None})
 
 

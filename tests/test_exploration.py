@@ -44,7 +44,7 @@ def test_exploration_refuses_what_it_cannot_explore() -> None:
         SmoothRandomPolicy(gym.spaces.Discrete(2))
     with pytest.raises(ValueError, match="bounded Box of one axis"):
         SmoothRandomPolicy(gym.spaces.Box(-np.inf, np.inf, (2,)))
-    with pytest.raises(ValueError, match="bias_mean has 3 entries for 1 actions"):
+    with pytest.raises(ValueError, match="entries of bias_mean, one an action, must be 1, got 3"):
         SmoothRandomPolicy(PENDULUM, ExplorationConfig())
     for wrong in (((0.0,), (0.1,), (-0.1,)), ((np.nan,), (0.1,), (0.1,))):
         with pytest.raises(ValueError, match="must be"):
@@ -55,9 +55,9 @@ def test_exploration_refuses_what_it_cannot_explore() -> None:
 
 def test_wrong_types_are_named() -> None:
     for wrong in ((0.1, (0.1,), (0.1,)), (("a",), (0.1,), (0.1,)), ((0.1,), None, (0.1,))):
-        with pytest.raises(ValueError, match="must be a tuple of numbers, got"):
+        with pytest.raises(ValueError, match=r"must be a tuple \(a number.*, \.\.\.\), got"):
             SmoothRandomPolicy(PENDULUM, ExplorationConfig(*wrong))
-    with pytest.raises(ValueError, match=r"memory must be in \[0, 1\), got 'x'"):
+    with pytest.raises(ValueError, match=r"memory must be a number, got 'x'"):
         SmoothRandomPolicy(PENDULUM, ExplorationConfig((0.0,), (0.1,), (0.1,), memory="x"))
-    with pytest.raises(TypeError, match="config must be an ExplorationConfig, got 3"):
+    with pytest.raises(TypeError, match="config must be an ExplorationConfig or None, got 3"):
         SmoothRandomPolicy(PENDULUM, 3)

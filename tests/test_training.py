@@ -162,7 +162,7 @@ def test_arguments_of_another_kind_are_named(name: str, value: object) -> None:
 def test_a_seed_too_large_for_torch_and_what_is_no_model_are_named() -> None:
     with pytest.raises(ValueError, match="seed must be at most 9223372036854775807"):
         model(seed=2**63)
-    with pytest.raises(TypeError, match="model must be of Module, got str"):
+    with pytest.raises(TypeError, match="model must be a Module, got 'V'"):
         fit("V", dict, steps=1, learning_rate=0.1, seed=0)
 
 

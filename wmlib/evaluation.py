@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from wmlib.checks import check_share, check_whole
 from wmlib.collecting import collect
 from wmlib.episodes import Policy
+from wmlib.typed import PositiveInt, Share, typed
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,9 @@ class Score:
         """Interquartile mean: the mean of the middle half (Agarwal et al. 2021)."""
         return interquartile_mean(np.array(self.returns))
 
-    def interval(self, level: float = 0.95, draws: int = 10_000) -> tuple[float, float]:
+    @typed
+    def interval(self, level: Share = 0.95, draws: PositiveInt = 10_000) -> tuple[float, float]:
         """Bootstrap interval of the mean over episodes (percentiles, seed 0)."""
-        check_share("level", level)
-        check_whole("draws", draws, 1)
         sample = np.random.default_rng(0).choice(self.returns, (draws, len(self.returns)))
         low, high = np.quantile(sample.mean(1), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
+from pydantic import Field
+
+from wmlib.typed import Finite, NonNegativeFloat, check_same, typed
 
 
+@typed
 @dataclass(frozen=True)
 class ExplorationConfig:
     """How the random driver moves, in units of each action's half range around its middle."""
 
-    bias_mean: tuple[float, ...] = (0.0, -0.6, -1.2)
+    bias_mean: tuple[Finite, ...] = (0.0, -0.6, -1.2)
     """mean of an episode's constant bias: straight on, a fifth of the gas, no brake (piloted)"""
-    bias_sd: tuple[float, ...] = (0.15, 0.3, 0.2)
+    bias_sd: tuple[NonNegativeFloat, ...] = (0.15, 0.3, 0.2)
     """standard deviation of that bias between episodes (ours: piloted)"""
-    noise_sd: tuple[float, ...] = (0.4, 0.4, 0.4)
+    noise_sd: tuple[NonNegativeFloat, ...] = (0.4, 0.4, 0.4)
     """stationary standard deviation of the noise around the bias (ours: piloted)"""
-    memory: float = 0.8
+    memory: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """correlation of the noise from one decision to the next, in [0, 1) (ours: piloted)"""
 
 
@@ -40,9 +44,9 @@ class SmoothRandomPolicy:
             out of range.
     """
 
+    @typed
     def __init__(self, space: gym.Space, config: ExplorationConfig | None = None) -> None:
-        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not space.is_bounded():
-            raise ValueError(f"random exploration needs a bounded Box of one axis, got {space}")
+        space = bounded_box(space)
         (n,) = space.shape
         if config is None:
             drives = np.array_equal(space.low, (-1, 0, 0)) and np.array_equal(space.high, (1, 1, 1))
@@ -90,19 +94,18 @@ def random_policy(space: gym.Space) -> SmoothRandomPolicy | UniformRandomPolicy:
     return SmoothRandomPolicy(space)
 
 
+def bounded_box(space: gym.Space) -> gym.spaces.Box:
+    """The space itself.
+
+    Raises:
+        ValueError: it is not a bounded Box of one axis.
+    """
+    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not space.is_bounded():
+        raise ValueError(f"actions must be in a bounded Box of one axis, got {space}")
+    return space
+
+
 def check_exploration(config: ExplorationConfig, actions: int) -> None:
     """Refuse a configuration that is not one for so many actions."""
-    if not isinstance(config, ExplorationConfig):
-        raise TypeError(f"config must be an ExplorationConfig, got {config!r}")
     for name in ("bias_mean", "bias_sd", "noise_sd"):
-        numbers = np.asarray(getattr(config, name))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-            raise ValueError(f"{name} must be a tuple of numbers, got {getattr(config, name)!r}")
-        if len(numbers) != actions:
-            raise ValueError(f"{name} has {len(numbers)} entries for {actions} actions")
-        if not np.isfinite(numbers).all():
-            raise ValueError(f"{name} must be finite, got {getattr(config, name)}")
-        if name != "bias_mean" and min(numbers) < 0:
-            raise ValueError(f"{name} must be at least 0, got {getattr(config, name)}")
-    if not isinstance(config.memory, int | float) or not 0 <= config.memory < 1:
-        raise ValueError(f"memory must be in [0, 1), got {config.memory!r}")
+        check_same(f"entries of {name}, one an action,", len(getattr(config, name)), actions)

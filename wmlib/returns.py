@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from wmlib.typed import typed
+from wmlib.typed import Shape, Share, check_shape, typed
+
+Discount = Annotated[float, Field(gt=0, le=1)]
+"""gamma, for each decision"""
 
 
+@typed
 def lambda_returns(
-    rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
+    rewards: Annotated[Tensor, Shape("T", ...)],
+    continues: Tensor,
+    values: Tensor,
+    discount: Share,
+    trace: Share,
 ) -> Tensor:
     """The lambda-return of every step of rollouts.
 
@@ -28,30 +39,11 @@ def lambda_returns(
     Raises:
         ValueError: the shapes are others, T is 0, or a rate is not in [0, 1].
     """
-    check_returns(rewards, continues, values, discount, trace)
+    check_shape("continues", continues, Tensor, *rewards.shape)
+    check_shape("values", values, Tensor, len(rewards) + 1, *rewards.shape[1:])
     following, returns = values[-1], []
     for t in reversed(range(len(rewards))):
         mixed = (1 - trace) * values[t + 1] + trace * following
         following = rewards[t] + discount * continues[t] * mixed
         returns.append(following)
     return torch.stack(returns[::-1])
-
-
-@typed
-def check_returns(
-    rewards: Tensor, continues: Tensor, values: Tensor, discount: float, trace: float
-) -> None:
-    """Refuse what has no lambda-return: no tensors, other shapes, rates outside [0, 1]."""
-    for name, part in (("rewards", rewards), ("continues", continues), ("values", values)):
-        if not part.ndim:
-            raise ValueError(f"{name} must have an axis of time, got a single number")
-    for name, rate in (("discount", discount), ("trace", trace)):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {rate}")
-    t, *rest = rewards.shape
-    if t < 1 or continues.shape != rewards.shape or values.shape != (t + 1, *rest):
-        raise ValueError(
-            f"rewards (T, ...) need as many continues and one more value, got "
-            f"{tuple(rewards.shape)}, {tuple(continues.shape)} "
-            f"and {tuple(values.shape)}"
-        )

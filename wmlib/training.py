@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from wmlib.checks import check_kind, check_positive, check_seed, check_share, check_whole
 from wmlib.runs import check_identity
 from wmlib.storage import DamagedFileError, open_arrays, save_arrays
+from wmlib.typed import PositiveFloat, PositiveInt, Seed, Share, typed
 
 Module = TypeVar("Module", bound=nn.Module)
 History = dict[str, list[float]]
@@ -28,29 +28,30 @@ class NotFiniteError(ArithmeticError):
     """A loss became NaN or infinite; the message names the step and the loss."""
 
 
-def seeded(seed: int, make: Callable[[], Module]) -> Module:
+@typed
+def seeded(seed: Seed, make: Callable[[], Module]) -> Module:
     """Make a module whose initial weights come from `seed`; global generators are left alone.
 
     It is made on the CPU, so that it has the same weights wherever it goes then.
     """
-    check_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` moves those of GPUs as well
         return make()
 
 
+@typed
 def fit(
     model: nn.Module,
     losses: Callable[[np.random.Generator], Mapping[str, Tensor]],
     *,
-    steps: int,
-    learning_rate: float,
-    seed: int,
-    clip: float | None = None,
-    cooldown: float = 0.3,
+    steps: PositiveInt,
+    learning_rate: PositiveFloat,
+    seed: Seed,
+    clip: PositiveFloat | None = None,
+    cooldown: Share = 0.3,
     state: str | Path | None = None,
     data: str = "",
-    every: int = 250,
+    every: PositiveInt = 250,
     description: str = "training",
     progress: bool = True,
 ) -> History:
@@ -79,14 +80,6 @@ def fit(
             model, configuration, seed, length or `data`).
         NotFiniteError: a loss is NaN or infinite.
     """
-    check_whole("steps", steps, 1)
-    check_whole("every", every, 1)
-    check_seed(seed)
-    check_positive("learning_rate", learning_rate)
-    check_share("cooldown", cooldown)
-    if clip is not None:
-        check_positive("clip", clip)
-    check_kind("model", model, nn.Module)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(trained, lr=learning_rate)
     history: History = {}

@@ -71,14 +71,16 @@ class Shape:
     """What an array or a tensor looks like, in an annotation.
 
     Args:
-        axes: sizes, or tuples of those that may be; letters stand for any size, the same throughout
-            a call; `...` at first: any axes before the others.
+        axes: sizes, or tuples of those that may be. Letters stand for any size, the same
+            throughout a call; "T+1" is one more than "T". `...` at an end: any other axes there.
+            A size of 0 fits only where it is asked for.
         dtype: its name, as "float32", or a kind: "real" or "whole" numbers; None for any.
         finite: whether NaN and infinity are refused.
     """
 
     def __init__(self, *axes: Any, dtype: str | None = None, finite: bool = False) -> None:
         self.axes, self.dtype, self.finite = axes, dtype, finite
+        self.named = [axis for axis in axes if axis is not ...]
 
     def __str__(self) -> str:
         words = [
@@ -91,30 +93,44 @@ class Shape:
             text += f" of {self.dtype}" + " numbers" * (self.dtype in KINDS)
         return text + " without NaN or infinity" * self.finite
 
-    def pairs(self, shape: Iterable[int]) -> list[tuple[Any, int]]:
-        """Each axis that has a name or a size, with the size that it has."""
-        named = [axis for axis in self.axes if axis is not ...]
-        return list(zip(named, tuple(shape)[-len(named) or None :], strict=False))
+    def pairs(self, shape: tuple[int, ...]) -> list[tuple[Any, int]]:
+        """Each axis that has a letter or a size, with the size that it has."""
+        first = len(shape) - len(self.named) if self.axes[:1] == (...,) else 0
+        return list(zip(self.named, shape[first:], strict=False))
 
-    def check(self, value: Any) -> Any:
-        """`value` itself, or a ValueError."""
-        count = len(self.axes) - (... in self.axes)
-        fits = value.ndim >= count if ... in self.axes else value.ndim == count
+    def letters(self, shape: tuple[int, ...]) -> list[tuple[str, int]]:
+        """What each letter stands for."""
+        pairs = [pair for pair in self.pairs(shape) if isinstance(pair[0], str)]
+        return [(axis.removesuffix("+1"), size - axis.endswith("+1")) for axis, size in pairs]
+
+    def fits(self, value: Any) -> bool:
+        """Whether the shape and the type are these."""
+        free = len(self.named) < len(self.axes)
+        fits = value.ndim >= len(self.named) if free else value.ndim == len(self.named)
         for axis, size in self.pairs(value.shape):
             fits &= isinstance(axis, str) or size in (axis if isinstance(axis, tuple) else (axis,))
+        fits &= 0 not in value.shape or 0 in self.axes
         kind = str(value.dtype).removeprefix("torch.")
         if self.dtype:
             fits &= kind == self.dtype or kind.startswith(KINDS.get(self.dtype, "-"))
-        if not fits or (self.finite and not _all_finite(value)):
+        return bool(fits)
+
+    def odd(self, value: Any) -> Any:
+        """The first number of `value` that is not finite, where all should be; else None."""
+        if self.finite:
+            finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
+            if not finite.all():
+                return value[~finite].ravel()[0].item()
+        return None
+
+    def check(self, value: Any) -> Any:
+        """`value` itself, or a ValueError."""
+        if not self.fits(value) or self.odd(value) is not None:
             raise ValueError
         return value
 
 
 KINDS = {"real": ("float", "bfloat", "int", "uint"), "whole": ("int", "uint")}
-
-
-def _all_finite(value: Any) -> bool:
-    return bool((np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()).all())
 
 
 def typed(function: Checked) -> Checked:
@@ -146,9 +162,10 @@ def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Argu
         if not checks:  # by now every class that is named exists
             resolve()
         sizes: Sizes = {}
-        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-            if name in checks:
-                checks[name](name, value, sizes)
+        given = dict(zip(names, args, strict=False)) | kwargs
+        for name in names:
+            if name in given and name in checks:
+                checks[name](name, given[name], sizes)
         return function(*args, **kwargs)
 
     return checked
@@ -163,8 +180,8 @@ def _check_of(hint: Any) -> Callable[[str, Any, Sizes], None]:
         try:
             validate(value)
         except ValidationError:
-            expected, error = _expected(value, hint)
-            raise error(f"{name} must be {expected}, got {_found(value)}") from None
+            expected, found, error = _expected(value, hint)
+            raise error(f"{name} must be {expected}, got {found}") from None
         if shapes:
             _check_letters(name, value, shapes, sizes)
 
@@ -187,23 +204,26 @@ def check_shape(
 ) -> None:
     """Check an array or a tensor, as `Shape` does: where a size is known only inside."""
     shape = Shape(*axes, dtype=dtype, finite=finite)
-    try:
-        assert isinstance(value, kind)
-        shape.check(value)
-    except (AssertionError, ValueError):
-        error = ValueError if isinstance(value, kind) else WrongTypeError
-        raise error(f"{name} must be {_words(kind)} {shape}, got {_found(value)}") from None
+    if not isinstance(value, kind) or not shape.fits(value) or shape.odd(value) is not None:
+        expected, found, _ = _fault(value, kind, (shape,))
+        raise WrongTypeError(f"{name} must be {expected}, got {found}")
 
 
 def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Sizes) -> None:
-    for shape in shapes:
-        for axis, size in shape.pairs(getattr(value, "shape", ())):
-            first, known = sizes.setdefault(axis, (name, size))
-            if isinstance(axis, str) and known != size:
+    for shape in shapes if hasattr(value, "shape") else ():
+        for letter, size in shape.letters(tuple(value.shape)):
+            first, known = sizes.setdefault(letter, (name, size))
+            if known != size:
                 raise ValueError(
-                    f"{name} must be {shape} with {axis} = {known} as in {first}, "
+                    f"{name} must be {shape} with {letter} = {known} as in {first}, "
                     f"got {_found(value)}"
                 )
+
+
+def check_same(name: str, found: Any, expected: Any) -> None:
+    """Check that parts fit together: that what one of them has is what another one asks for."""
+    if found != expected:
+        raise ValueError(f"{name} must be {expected}, got {found}")
 
 
 @functools.cache
@@ -268,16 +288,25 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _expected(value: Any, hint: Any) -> tuple[str, type[ValueError]]:
-    """What a value should be, and the error: a range, where it is of the type."""
+def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
+    """What a value should be, what it is, and the error: of a range, where the type is right."""
     none = " or None" * (types.NoneType in _union(hint))
     for part in _union(hint):
         base, *extras = get_args(part) if _extras(part) else (part,)
         if isinstance(value, int) and base is int and value > LARGEST:
-            return f"at most {LARGEST}{none}", WrongTypeError
+            return f"at most {LARGEST}{none}", _found(value), WrongTypeError
         if extras and _fits(value, base):
-            return _limits(base, extras) + none, ValueError
-    return _words(hint), WrongTypeError
+            expected, found, error = _fault(value, base, extras)
+            return expected + none, found, error
+    return _words(hint), _found(value), WrongTypeError
+
+
+def _fault(value: Any, base: Any, extras: Iterable[Any]) -> tuple[str, str, type[ValueError]]:
+    for shape in (one for one in extras if isinstance(one, Shape)):
+        if isinstance(value, base) and shape.fits(value):
+            return "finite", str(shape.odd(value)), ValueError
+        return f"{_words(base)} {shape}", _found(value), WrongTypeError
+    return _limits(base, extras), _found(value), ValueError
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -288,18 +317,16 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _limits(base: Any, extras: Iterable[Any]) -> str:
-    """The range in words: "at least 1", "in (0, 1]", "an array of shape (T, 3)"."""
+    """The range in words: "at least 1", "in (0, 1]"."""
     bounds: dict[str, Any] = {}
     for one in extras:
-        if isinstance(one, Shape):
-            return f"{_words(base)} {one}"
         for rule in getattr(one, "metadata", ()):
             bounds |= {
                 at: getattr(rule, at) for at in ("gt", "ge", "lt", "le") if hasattr(rule, at)
             }
     least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     if most not in (None, math.inf):
-        return f"in {'(['['ge' in bounds]}{least}, {most}{')]'['le' in bounds]}"
+        return f"in {'(['['ge' in bounds]}{least:g}, {most:g}{')]'['le' in bounds]}"
     if "gt" in bounds and least in (0, -math.inf):
         return "a positive number" if least == 0 else "a finite number"
     return (
@@ -328,7 +355,9 @@ def _words(hint: Any) -> str:
         return " or ".join(repr(part) for part in parts)
     if kind is tuple and parts:
         return f"a tuple ({', '.join('...' if part is ... else _each(part) for part in parts)})"
-    return WORDS.get(kind) or f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    name = kind.__name__
+    spelt = name[:2].isupper() and name[0] in "FHLMNRSX"  # an MDNRNN
+    return WORDS.get(kind) or f"{'an' if spelt or name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _each(hint: Any) -> str:

@@ -23,6 +23,11 @@ PREFIX = "wmlib:"
 HIDING = {"hide-cell", "hide-input", "remove-cell"}
 # Checks of wmlib.scratch.checks and their kind: `check(name, value, ...)` is `value`, or an error.
 VALUES = {"at_least", "positive", "vectors"}
+# Types of wmlib.typed that have a range.
+RANGES = {
+    "PositiveInt": "int", "NonNegativeInt": "int", "Seed": "int",
+    "Finite": "float", "PositiveFloat": "float", "NonNegativeFloat": "float", "Share": "float",
+}  # fmt: skip
 
 Cell = dict[str, Any]
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -54,7 +59,25 @@ def without_docstrings(tree: ast.AST) -> ast.AST:
 
 
 class WithoutChecks(ast.NodeTransformer):
-    """Remove what only refuses input: ``if ...: raise``, ``check_x(x)``, ``positive("x", x)``."""
+    """Remove what only refuses input: ``if ...: raise``, ``check_x(x)``, ``positive("x", x)``.
+
+    And ``@typed``, with the ranges and the shapes of arguments: of ``n: PositiveInt`` stays
+    ``n: int``.
+    """
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.decorator_list = [one for one in node.decorator_list if ast.unparse(one) != "typed"]
+        self.generic_visit(node)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(RANGES.get(node.id, node.id), node.ctx)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+            return node.slice.elts[0]
+        return node
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         self.generic_visit(node)

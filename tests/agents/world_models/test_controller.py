@@ -149,10 +149,10 @@ def test_what_does_not_fit_is_refused() -> None:
         LinearController(np.zeros(17), SMALL)
     with pytest.raises(ValueError, match=r"got Tensor of shape \(2, 2, 18\)"):
         LinearController(np.zeros((2, 2, 18)), SMALL)
-    with pytest.raises(ValueError, match="without NaN or infinity"):
+    with pytest.raises(ValueError, match="parameters must be finite, got nan"):
         LinearController(np.full(18, np.nan), SMALL)
     for shape in ((4, 5), (3, 4, 5), (2, 4, 6)):
-        with pytest.raises(ValueError, match=r"features must be a Tensor of shape \(2 or 1, S, 5\) .*, got"):
+        with pytest.raises(ValueError, match=r"features must be .* \(2 or 1, S, 5\) .*, got"):
             population(2).act(torch.zeros(shape))
     with pytest.raises(ValueError, match="at least one input"):
         ControllerConfig(0, 0)
@@ -197,13 +197,13 @@ def test_what_does_not_fit_is_refused() -> None:
             lambda: LinearController(np.ones(18), "small"),
             "config must be a ControllerConfig or None",
         ),
-        (lambda: population(2).act(np.zeros((2, 4, 5))), "features must be a Tensor .*, got ndarray"),
+        (lambda: population(2).act(np.zeros((2, 4, 5))), "features must be a Tensor .*, got nd"),
         (lambda: population(2).act([[1.0]]), r"features must be a Tensor .*, got \[\[1.0\]\]"),
         (
             lambda: population(2).act(torch.zeros(2, 4, 5).double()),
             "of float32, got Tensor .* of float64",
         ),
-        (lambda: population(2).act(torch.zeros(2, 4, 5), 0.1), "noise must be a Tensor .*, got 0.1"),
+        (lambda: population(2).act(torch.zeros(2, 4, 5), 0.1), "noise must be a Tensor .* got 0.1"),
         (
             lambda: population(2).act(torch.zeros(2, 4, 5), torch.zeros(2, 5, 3)),
             r"noise must be a Tensor of shape \(2, 4, 3\) of float32, got .* \(2, 5, 3\)",

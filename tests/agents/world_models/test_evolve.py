@@ -181,9 +181,9 @@ def test_what_is_out_of_range_is_refused() -> None:
             "controller": SHAPE,
             "config": TINY,
         }
-        with pytest.raises(TypeError, match=f"{name} must be of .*, got str"):
+        with pytest.raises(TypeError, match=f"{name} must be an? .*, got 'x'"):
             train_in_dream(**{**parts, name: "x"}, progress=False)
-    with pytest.raises(TypeError, match="agent must be of Agent, got NoneType"):
+    with pytest.raises(TypeError, match="agent must be an Agent, got None"):
         after_real_steps(None, seed=0)
     with pytest.raises(ValueError, match="at least one start"):
         train_in_dream(steering_pays(), starting(0), SHAPE, progress=False)
@@ -230,7 +230,7 @@ def test_a_start_after_real_steps() -> None:
     assert starts.hidden.any()
     again = after_real_steps(agent(), seed=1, steps=6)
     assert all(map(torch.equal, starts, again))
-    with pytest.raises(ValueError, match="max_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         after_real_steps(agent(), seed=1, steps=0)
 
 

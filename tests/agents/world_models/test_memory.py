@@ -20,7 +20,7 @@ from wmlib.agents.world_models.memory import (
     check_rewards,
     train_memory,
 )
-from wmlib.agents.world_models.mixture import TEMPERATURES, Prediction, log_likelihood, sample
+from wmlib.agents.world_models.mixture import Prediction, log_likelihood, sample
 from wmlib.episodes import Episode
 from wmlib.training import seeded
 
@@ -159,7 +159,8 @@ def test_components_are_drawn_for_each_latent_on_its_own() -> None:
     "temperature", [0.0, -1.0, float("nan"), float("inf"), 1e300, 1e-300, 2**70, "1", None, [1.0]]
 )
 def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
-    message = "temperature must be a (positive )?number, got " + re.escape(repr(temperature))
+    got = re.escape(repr(temperature))
+    message = rf"temperature must be (a number|in \[1e-06, 1e\+06\]), got {got}"
     for call in (
         lambda: sample(predictions(), temperature),
         lambda: model().rollout(normal(1, 3), model().initial(1), normal(1, 2, 2), temperature),
@@ -170,7 +171,7 @@ def test_a_temperature_that_is_none_is_refused(temperature: float) -> None:
 
 def test_at_the_ends_of_the_temperatures_numbers_are_finite() -> None:
     memory = model(scale=30)
-    for temperature in TEMPERATURES:
+    for temperature in (1e-6, 1e6):
         z, rewards = memory.rollout(
             normal(50, 3), memory.initial(50), normal(50, 9, 2), temperature,
             torch.Generator().manual_seed(0),
@@ -340,17 +341,23 @@ def test_codes_refuse_what_m_cannot_read() -> None:
     with pytest.raises(ValueError, match="no episodes"):
         Codes.of([], identity)
     discrete = replace(episode(3), actions=np.zeros(3, np.int64))
-    with pytest.raises(ValueError, match=r"float32, got \(3,\) of int64"):
+    with pytest.raises(ValueError, match=r"float32, got .* \(3,\) of int64"):
         Codes.of([discrete], identity)
-    with pytest.raises(ValueError, match=r"one number for each of 3 observations, got \(4,\)"):
+    with pytest.raises(ValueError, match=r"what cost gives must .* \(3,\), got .* \(4,\)"):
         Codes.of([episode(3)], identity, lambda seen: np.zeros(4))
-    with pytest.raises(TypeError, match="episodes must hold episodes, got 3"):
+    with pytest.raises(TypeError, match="each of episodes must be an Episode, got 3"):
         Codes.of([3], identity)
     for wrong, message in (
-        (lambda seen: seen, "encode must give .* 4 observations, got ndarray"),
-        (lambda seen: (seen, seen[1:]), r"encode must give .*, got \[\(4, 3\), \(3, 3\)\]"),
-        (lambda seen: (seen[1:], seen[1:]), "encode must give"),
-        (lambda seen: (seen.astype(float), seen), r"mean must be float32 .* got float64 \(4, 3\)"),
+        (lambda seen: seen, r"what encode gives must be a tuple .*, got ndarray of shape \(4, 3\)"),
+        (
+            lambda seen: (seen, seen[1:]),
+            r"encode gives must .* \(4, 3\), got .* \(3, 3\)",
+        ),
+        (lambda seen: (seen[1:], seen[1:]), "what encode gives must be"),
+        (
+            lambda seen: (seen.astype(float), seen),
+            r"mean must be .* float32, got .* of float64",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Codes.of([episode(3)], wrong)
@@ -368,7 +375,7 @@ def test_codes_refuse_what_m_cannot_read() -> None:
     with pytest.raises(ValueError, match=r"latents and actions of other must be \(3, 2\)"):
         good.merged(replace(good, actions=good.actions[:, :1]))
     codes = Codes.of([episode(9)], identity)
-    with pytest.raises(ValueError, match="M has 4 latents and 2 actions, the codes have 3 and 2"):
+    with pytest.raises(ValueError, match=r"of the codes must be \(4, 2\), got \(3, 2\)"):
         train_memory(codes, replace(SMALL, latent=4), steps=1, progress=False)
     with pytest.raises(ValueError, match="no episode has 10 decisions; the longest has 9"):
         train_memory(codes, replace(SMALL, window=10), steps=1, progress=False)
@@ -514,7 +521,7 @@ def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
         ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"seed": 2**63}, "seed must be a whole number, got 9223372036854775808"),
+        ({"seed": 2**63}, "seed must be at most 9223372036854775807, got 9223372036854775808"),
         ({"seed": "1"}, "seed must be a whole number, got '1'"),
         ({"state": "run.safetensors"}, "state must be a Path or None, got 'run.safetensors'"),
         ({"config": 3}, "config must be a MemoryConfig or None, got 3"),

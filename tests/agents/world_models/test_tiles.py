@@ -41,9 +41,9 @@ def test_grass_is_what_the_wheels_stand_on() -> None:
     half = np.full((2, 64, 64, 3), (102, 204, 102), np.uint8)
     half[1, :, 32:] = 105  # the road
     assert grass(half).tolist() == [1.0, 0.5]
-    with pytest.raises(ValueError, match=r"of uint8, got \(1, 64, 64, 3\) of float32"):
+    with pytest.raises(ValueError, match=r"of uint8, got .* \(1, 64, 64, 3\) of float32"):
         grass(half[:1].astype(np.float32))
-    with pytest.raises(ValueError, match=r"pictures must be .* of uint8, got \(64, 64, 3\)"):
+    with pytest.raises(ValueError, match=r"pictures must be .* of uint8, got .* \(64, 64, 3\)"):
         grass(np.zeros((64, 64, 3), np.uint8))
 
 
@@ -109,9 +109,9 @@ def test_m_for_any_episodes() -> None:
 
 
 def test_wrong_types_are_named() -> None:
-    with pytest.raises(TypeError, match="rewards must be an array of numbers"):
+    with pytest.raises(TypeError, match="rewards must be an array"):
         tile_rewards([1.0], 3)
     with pytest.raises(ValueError, match="rewards must be finite"):
         tile_rewards(np.array([np.nan, 1.0]), 3)
-    with pytest.raises(TypeError, match="pictures must be an array, got list"):
+    with pytest.raises(TypeError, match=r"pictures must be an array .*, got \[\["):
         grass([[1]])

@@ -47,7 +47,10 @@ def test_lambda_returns_refuse_other_shapes() -> None:
         (rewards, continues[:-1], values), (rewards, continues, values[:-1]),
         (rewards, continues, values[:, :1]), (rewards[:0], continues[:0], values[:1]),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match=r"rewards \(T, \.\.\.\) need"):
+        with pytest.raises(
+            ValueError,
+            match=r"s must be a Tensor of shape .*, got Tensor",
+        ):
             lambda_returns(*wrong, 0.9, 0.9)
     for name, place in (("discount", 3), ("trace", 4)):
         for rate in (-0.1, 1.1, float("nan"), "1"):
@@ -55,7 +58,7 @@ def test_lambda_returns_refuse_other_shapes() -> None:
             given[place] = rate
             with pytest.raises(ValueError, match=f"{name} must be .*, got '?{rate}"):
                 lambda_returns(*given)
-    with pytest.raises(ValueError, match="rewards must have an axis of time"):
+    with pytest.raises(ValueError, match="rewards must be a Tensor of shape"):
         lambda_returns(rewards[0, 0], continues, values, 0.9, 0.9)
     with pytest.raises(TypeError, match="values must be a Tensor, got 3"):
         lambda_returns(rewards, continues, 3, 0.9, 0.9)
@@ -103,7 +106,7 @@ def test_the_averaged_network_follows_slowly() -> None:
      {"target_rate": 0.0}, {"learning_rate": float("nan")}],
 )  # fmt: skip
 def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
-    with pytest.raises(ValueError, match="out of range"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be "):
         ValueConfig(**wrong)
 
 

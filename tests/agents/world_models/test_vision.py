@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from wmlib import training
-from wmlib.agents.world_models.vision import VAE, VisionConfig, check_frames, train_vision
+from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision
 from wmlib.artifacts import artifact
 from wmlib.checkpoint import made_by, save_module
 from wmlib.episodes import Episode
@@ -173,13 +173,13 @@ def test_save_and_load(small: VAE, tmp_path: Path) -> None:
 
 def test_wrong_frames_are_refused(small: VAE) -> None:
     good = skies(2)
-    with pytest.raises(TypeError, match="frames must be a uint8 array, got float64"):
+    with pytest.raises(TypeError, match=r"frames must be an array .* of uint8, got .* float64"):
         small.encode(good / 255)
-    with pytest.raises(TypeError, match="uint8 array, got <class 'list'>"):
+    with pytest.raises(TypeError, match=r"frames must be an array, got \[1, 2\]"):
         small.encode([1, 2])
     for wrong in (good[:, :60], good[..., 0], good[:0]):
-        with pytest.raises(ValueError, match=r"shape \(\.\.\., 64, 64, 3\), got \("):
-            check_frames(wrong)
+        with pytest.raises(ValueError, match=r"shape \(\.\.\., 64, 64, 3\) of uint8, got .* \("):
+            small.encode(wrong)
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         small.encode(good, batch=0)
     for batch in (2.5, "8", None):
@@ -190,16 +190,16 @@ def test_wrong_frames_are_refused(small: VAE) -> None:
             small.decode(codes)
     with pytest.raises(TypeError, match="steps must be a whole number, got nan"):
         small.interpolate(*good, float("nan"))
-    with pytest.raises(ValueError, match=r"shape \(\.\.\., 4\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"shape \(\.\.\., 4\) .*, got .* \(3,\)"):
         small.decode(np.zeros(3))
-    with pytest.raises(ValueError, match="codes must be finite"):
+    with pytest.raises(ValueError, match=r"codes must be .* without NaN or infinity"):
         small.decode(np.full(4, np.nan))
     with pytest.raises(ValueError, match="steps must be at least 2, got 1"):
         small.interpolate(*good, 1)
-    with pytest.raises(ValueError, match="two single frames"):
+    with pytest.raises(ValueError, match=r"\(64, 64, 3\) .*, got .* \(2, 64, 64, 3\)"):
         small.interpolate(good, good, 3)
     narrow = Replay([Episode(good[:, :60], np.zeros((1, 3)), np.zeros(1), False, True, 0)])
-    with pytest.raises(ValueError, match=r"got \(24, 60, 64, 3\)"):
+    with pytest.raises(ValueError, match=r"got .* \(24, 60, 64, 3\)"):
         train_vision(narrow, SMALL, steps=1, progress=False)
     with pytest.raises(ValueError, match="the replay is empty"):
         train_vision(Replay(), SMALL, steps=1, progress=False)
@@ -259,7 +259,7 @@ def test_configurations_out_of_range_are_refused(wrong: dict) -> None:
         ({"config": 8}, "config must be a VisionConfig or None, got 8"),
         ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"seed": 2**63}, "seed must be a whole number, got 9223372036854775808"),
+        ({"seed": 2**63}, "seed must be at most 9223372036854775807, got 9223372036854775808"),
         ({"state": "run"}, "state must be a Path or None, got 'run'"),
     ],
 )

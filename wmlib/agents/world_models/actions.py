@@ -10,6 +10,8 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
+from wmlib.typed import check_shape
+
 
 def choices_of(space: gym.Space) -> int | None:
     """How many actions a `Discrete` space holds; None for a space whose actions are numbers.
@@ -38,11 +40,8 @@ def as_numbers(actions: np.ndarray, choices: int | None) -> np.ndarray:
         ValueError: they are others.
     """
     if choices is None:
-        if actions.ndim != 2 or actions.dtype != np.float32:
-            whole = "; whole numbers need choices" if actions.dtype.kind in "iu" else ""
-            raise ValueError(
-                f"M reads actions (T, A) of float32, got {actions.shape} of {actions.dtype}{whole}"
-            )
+        name = "actions (whole numbers need choices)"
+        check_shape(name, actions, np.ndarray, "T", "A", dtype="float32")
         return actions
     if actions.dtype.kind not in "iu" or not ((actions >= 0) & (actions < choices)).all():
         raise ValueError(f"actions must be whole numbers from 0 to {choices - 1}, got {actions!r}")

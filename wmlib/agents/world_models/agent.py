@@ -13,14 +13,22 @@ import torch.nn.functional as F
 
 from wmlib.agents.world_models.actions import as_taken
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.controller import LinearController
+from wmlib.agents.world_models.controller import LinearController, check_controller
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.recipes import ENV_ID
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.agents.world_models.vision import VAE
 from wmlib.checkpoint import load_checkpoint
-from wmlib.checks import check_kind, check_number, check_share, check_whole
 from wmlib.episodes import run_episode
+from wmlib.typed import (
+    NonNegativeFloat,
+    PositiveInt,
+    Seed,
+    Share,
+    check_same,
+    check_type,
+    typed,
+)
 
 
 class WorldModelPolicy:
@@ -40,29 +48,19 @@ class WorldModelPolicy:
         ValueError: the parts do not fit together, or `noise` is out of range.
     """
 
+    @typed
     def __init__(
-        self, vision: VAE, memory: MDNRNN, controller: LinearController, noise: float = 0.0
+        self,
+        vision: VAE,
+        memory: MDNRNN,
+        controller: LinearController,
+        noise: NonNegativeFloat = 0.0,
     ) -> None:
-        for name, part, kind in (
-            ("vision", vision, VAE), ("memory", memory, MDNRNN),
-            ("controller", controller, LinearController),
-        ):  # fmt: skip
-            check_kind(name, part, kind)
-        sizes = {vision.config.latent, memory.config.latent, controller.config.latent}
-        actions = len(controller.config.squash)
-        if actions != memory.config.actions:
-            raise ValueError(f"M has {memory.config.actions} actions, C {actions}")
-        if len(sizes) > 1 or controller.config.hidden not in (0, memory.config.hidden):
-            raise ValueError(
-                f"V has z {vision.config.latent}, M z {memory.config.latent} and h "
-                f"{memory.config.hidden}, C z {controller.config.latent} and h "
-                f"{controller.config.hidden}"
-            )
-        if len(controller.parameters) != 1:
-            raise ValueError(f"one controller drives, got {len(controller.parameters)}")
-        check_number("noise", noise, 0)
+        check_same("V's latents", vision.config.latent, memory.config.latent)
+        check_controller(memory.config, controller.config)
+        check_same("the number of controllers that drive", len(controller.parameters), 1)
         if controller.config.choices is not None:
-            check_share("noise", noise)
+            check_type("noise", noise, Share)
         self.vision, self.memory, self.controller, self.noise = vision, memory, controller, noise
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -131,7 +129,10 @@ class Agent:
         return WorldModelPolicy(self.vision, self.memory, self.controller, noise)
 
 
-def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat: int = 3) -> Starts:
+@typed
+def after_real_steps(
+    agent: Agent, *, seed: Seed, steps: PositiveInt = 30, action_repeat: PositiveInt = 3
+) -> Starts:
     """One moment to dream from (S = 1): the last of `steps` real decisions that the agent took.
 
     Args:
@@ -140,8 +141,6 @@ def after_real_steps(agent: Agent, *, seed: int, steps: int = 30, action_repeat:
         steps: decisions, >= 1; fewer where the episode ends.
         action_repeat: CarRacing's frames for each of them.
     """
-    check_kind("agent", agent, Agent)
-    check_whole("action_repeat", action_repeat, 1)
     kwargs: dict[str, Any] = {"action_repeat": action_repeat} if agent.environment == ENV_ID else {}
     env = gym.make(agent.environment, **kwargs)
     episode = run_episode(env, agent.policy(), seed, max_steps=steps)

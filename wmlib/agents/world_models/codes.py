@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
@@ -11,9 +12,10 @@ from wmlib.agents.world_models.actions import as_numbers
 from wmlib.episodes import Episode
 from wmlib.replay import draw_windows
 from wmlib.storage import digest
-from wmlib.typed import check_fields, typed
+from wmlib.typed import Shape, check_same, check_shape, check_type, typed
 
 
+@typed
 @dataclass(frozen=True)
 class Codes:
     """Episodes as M sees them: all N observations of E episodes, one after the other.
@@ -29,38 +31,22 @@ class Codes:
         lengths: (E,) decisions in each episode; it has one observation more.
     """
 
-    mean: np.ndarray
-    log_variance: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    ends: np.ndarray
-    costs: np.ndarray
-    lengths: np.ndarray
+    mean: Annotated[np.ndarray, Shape("N", "Z", dtype="float32")]
+    log_variance: Annotated[np.ndarray, Shape("N", "Z", dtype="float32")]
+    actions: Annotated[np.ndarray, Shape("N", "A", dtype="float32")]
+    rewards: Annotated[np.ndarray, Shape("N", dtype="float32")]
+    ends: Annotated[np.ndarray, Shape("N", dtype="float32")]
+    costs: Annotated[np.ndarray, Shape("N", dtype="float32")]
+    lengths: Annotated[np.ndarray, Shape("E", dtype="whole")]
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        n = len(self.mean) if self.mean.ndim else 0
-        axes = {"mean": 2, "log_variance": 2, "actions": 2, "rewards": 1, "ends": 1, "costs": 1}
-        for name, count in axes.items():
-            array = getattr(self, name)
-            if array.ndim != count or len(array) != n or array.dtype != np.float32:
-                raise ValueError(
-                    f"{name} must be float32 of {count} axes and as many rows as mean ({n}), got "
-                    f"{array.dtype} {array.shape}"
-                )
-        if self.mean.shape != self.log_variance.shape:
-            raise ValueError(
-                f"log_variance must have the shape of mean, {self.mean.shape}, got "
-                f"{self.log_variance.shape}"
-            )
         for name in ("ends", "costs"):
             if ((getattr(self, name) < 0) | (getattr(self, name) > 1)).any():
                 raise ValueError(f"{name} must be in [0, 1], or NaN where nobody knows")
-        counted = self.lengths.ndim == 1 and self.lengths.dtype.kind in "iu"
-        if not counted or (self.lengths < 1).any() or np.sum(self.lengths + 1) != n:
+        if (self.lengths < 1).any() or np.sum(self.lengths + 1) != len(self.mean):
             raise ValueError(
-                f"lengths must count the decisions of episodes that fill {n} rows, one row more "
-                f"than decisions for each, got {self.lengths}"
+                f"lengths must count the decisions of episodes that fill {len(self.mean)} rows, "
+                f"one row more than decisions for each, got {self.lengths}"
             )
 
     @classmethod
@@ -88,8 +74,7 @@ class Codes:
         columns: list[tuple[np.ndarray, ...]] = []
         lengths = []
         for episode in episodes:
-            if not isinstance(episode, Episode):
-                raise TypeError(f"episodes must hold episodes, got {episode!r}")
+            check_type("each of episodes", episode, Episode)
             actions = as_numbers(np.asarray(episode.actions), choices)  # (T, A)
             ends = np.zeros(len(episode) + 1, np.float32)
             ends[-2] = episode.terminated
@@ -97,11 +82,7 @@ class Codes:
             costs = np.full(len(seen), np.nan, np.float32)
             if cost is not None:
                 told = np.asarray(cost(seen[1:]))
-                if told.shape != (len(seen) - 1,):
-                    raise ValueError(
-                        f"cost must give one number for each of {len(seen) - 1} observations, got "
-                        f"{told.shape}"
-                    )
+                check_shape("what cost gives", told, np.ndarray, len(seen) - 1)
                 costs[:-1] = told
             columns.append(
                 (
@@ -141,10 +122,7 @@ class Codes:
     def merged(self, other: Codes) -> Codes:
         """These episodes and then the others."""
         sizes = [(codes.mean.shape[1], codes.actions.shape[1]) for codes in (self, other)]
-        if sizes[0] != sizes[1]:
-            raise ValueError(
-                f"latents and actions of other must be {sizes[0]} as here, got {sizes[1]}"
-            )
+        check_same("latents and actions of other", sizes[1], sizes[0])
         names = self.__dataclass_fields__
         pairs = {name: (getattr(self, name), getattr(other, name)) for name in names}
         return replace(self, **{name: np.concatenate(pair) for name, pair in pairs.items()})
@@ -155,10 +133,7 @@ def _encoded(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What V says of one episode's observations: two arrays (T + 1, Z)."""
     told = encode(seen)
-    shapes = [np.shape(part) for part in told] if isinstance(told, tuple) else []
-    if len(shapes) != 2 or shapes[0] != shapes[1] or shapes[0][:1] != (len(seen),):
-        raise ValueError(
-            f"encode must give means and log variances ({len(seen)}, Z) of {len(seen)} "
-            f"observations, got {shapes or type(told).__name__}"
-        )
+    check_type("what encode gives", told, tuple[np.ndarray, np.ndarray])
+    for part in told:
+        check_shape("what encode gives", part, np.ndarray, len(seen), told[0].shape[-1])
     return told

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wmlib.agents.world_models.actions import choices_of
+from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.checkpoint import check_arrays, configured, load_checkpoint, save_checkpoint
-from wmlib.typed import NonNegativeInt, Shape, check_shape, typed
+from wmlib.typed import NonNegativeInt, Shape, check_same, check_shape, typed
 
 REAL = Shape(..., dtype="real")
 Squash = Literal["tanh", "sigmoid", "clipped_tanh", "argmax"]
@@ -69,13 +70,14 @@ class ControllerConfig:
             ValueError: the space is another one; rescale a Box with gymnasium's RescaleAction.
         """
         if choices := choices_of(space):
-            return cls(latent, hidden, ("argmax",) * choices)
+            argmax: tuple[Squash, ...] = ("argmax",)
+            return cls(latent, hidden, argmax * choices)
         if (
             isinstance(space, gym.spaces.Box)
             and space.low.dtype.kind == "f"
             and space.low.ndim == 1
         ):
-            names = {(-1.0, 1.0): "tanh", (0.0, 1.0): "sigmoid"}
+            names: dict[tuple[float, float], Squash] = {(-1.0, 1.0): "tanh", (0.0, 1.0): "sigmoid"}
             ranges = [(float(lo), float(hi)) for lo, hi in zip(space.low, space.high, strict=True)]
             if all(pair in names for pair in ranges):
                 return cls(latent, hidden, tuple(names[pair] for pair in ranges))
@@ -162,6 +164,13 @@ class LinearController:
         expected = {"parameters": ((population, config.parameters), "float32")}
         check_arrays(path, "controller", arrays, expected)
         return cls(np.array(arrays["parameters"]), config)
+
+
+def check_controller(memory: MemoryConfig, controller: ControllerConfig) -> None:
+    """Refuse a C of other sizes than M's."""
+    sizes = controller.latent, len(controller.squash)
+    check_same("latents and actions of C", sizes, (memory.latent, memory.actions))
+    check_same("hidden numbers of C", controller.hidden, controller.hidden and memory.hidden)
 
 
 def squash(raw: Tensor, names: tuple[str, ...]) -> Tensor:

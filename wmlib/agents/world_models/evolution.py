@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wmlib.agents.world_models.evolution_settings import Array, Box, CMAESConfig, Strategy
+from wmlib.typed import check_shape
 
 _HISTORY = 20_000  # generations remembered for the test of stagnation; tutorial, B.3
 
@@ -45,10 +46,7 @@ class CMAES:
 
     def __init__(self, mean: ArrayLike, config: CMAESConfig, seed: int) -> None:
         start = np.array(mean, dtype=np.float64)  # (n,)
-        if start.ndim != 1 or start.size == 0:
-            raise ValueError(f"mean must be 1-D and not empty, got the shape {start.shape}")
-        if not np.isfinite(start).all():
-            raise ValueError(f"mean must be finite, got {start[~np.isfinite(start)][0]} in it")
+        check_shape("mean", start, np.ndarray, "n", finite=True)
         n = start.size
         self.config = config
         self.dimension = n
@@ -248,13 +246,9 @@ class CMAES:
         x, f = np.asarray(candidates), np.asarray(values, dtype=np.float64)
         if len(self._asked) == 0:
             raise ValueError("tell needs candidates from ask, and none were asked for")
-        if x.shape != self._asked.shape or not np.array_equal(x, self._asked):
-            raise ValueError(
-                f"tell expects the candidates of the last ask, {self._asked.shape} in float64 and "
-                f"unaltered, got others, {x.shape}"
-            )
-        if f.shape != (self.population,):
-            raise ValueError(f"values must have the shape {(self.population,)}, got {f.shape}")
+        if not np.array_equal(x, self._asked):
+            raise ValueError(f"tell expects the candidates of the last ask, got others, {x.shape}")
+        check_shape("values", f, np.ndarray, self.population)
         if (bad := np.flatnonzero(np.isnan(f) | (f == -np.inf))).size:
             raise ValueError(f"values[{bad[0]}] is {f[bad[0]]}, expected a number or +inf")
         order = np.argsort(f, kind="stable")

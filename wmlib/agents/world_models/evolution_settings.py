@@ -9,15 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
+from wmlib.typed import PositiveFloat, PositiveInt, typed
 
 Array = NDArray[np.float64]
 Bound = float | Sequence[float] | None
+Tolerance = Annotated[float, Field(ge=0)]  # infinity is one
 _NONE = (-np.inf, np.inf)  # no bounds
 
 
+@typed
 @dataclass(frozen=True)
 class CMAESConfig:
     """Hyper-parameters of `CMAES`; its learning rates follow from n and P alone, see `Strategy`.
@@ -26,45 +32,36 @@ class CMAESConfig:
     `tolfacupx` and `tolconditioncov`: of infinity) never stops a run. The names are pycma's.
     """
 
-    sigma: float
+    sigma: PositiveFloat
     """Initial step size [x]: a third of the range where the optimum may lie. No default fits."""
-    population: int | None = None
+    population: Annotated[int, Field(ge=2)] | None = None
     """Candidates a generation, P >= 2. None: 4 + floor(3 ln n), (48). A rugged f needs more."""
     separable: bool = False
     """Learn the diagonal of C only: O(n) memory and time, but blind to correlated parameters."""
-    bounds: tuple[Bound, Bound] | None = None
+    bounds: Sequence[Bound] | None = None
     """(lower, upper) [x], each a number, n numbers, or None for no bound: see `Box`. No standard
     deviation gets larger than a third of the way from one to the other, whatever `sigma` is."""
     ftarget: float | None = None
     """Stop when the best value is this low [f]. None: no target."""
-    maxiter: int | None = None
+    maxiter: PositiveInt | None = None
     """Stop after so many generations. None: 100 + 150 (n + 3)^2 / sqrt(P), as in pycma."""
-    tolfun: float = 1e-11
+    tolfun: Tolerance = 1e-11
     """Stop when the values of this generation, and the best values of the last 10 + 30 n / P
     generations, lie within this range [f]; pycma's default."""
-    tolfunhist: float = 1e-12
+    tolfunhist: Tolerance = 1e-12
     """Stop when the best values of those generations alone lie within this range [f]; pycma."""
-    tolx: float = 1e-11
+    tolx: Tolerance = 1e-11
     """Stop when all standard deviations and sigma |p_c| are below this [x]; pycma's default."""
-    tolfacupx: float = 1e4
+    tolfacupx: Tolerance = 1e4
     """Stop when a standard deviation exceeds this multiple of `sigma`; TolXUp of tutorial B.3."""
-    tolconditioncov: float = 1e14
+    tolconditioncov: Tolerance = 1e14
     """Stop when the condition number of C exceeds this; ConditionCov of tutorial B.3."""
-    tolstagnation: int | None = None
+    tolstagnation: PositiveInt | None = None
     """Stop when neither the best nor the median value got better in so many generations, or in the
     last 20 % of the run if that is more: Stagnation of tutorial B.3. None: 100 + 100 n^1.5 / P, as
     in pycma; the tutorial's 120 + 30 n / P gave up on a discus (n = 40), its C half learnt."""
 
     def __post_init__(self) -> None:
-        if not (np.ndim(self.sigma) == 0 and 0 < self.sigma < np.inf):
-            raise ValueError(f"sigma must be a finite number > 0, got {self.sigma!r}")
-        for name, least in (("population", 2), ("maxiter", 1), ("tolstagnation", 1)):
-            value = getattr(self, name)
-            if value is not None and (value < least or value != int(value)):
-                raise ValueError(f"{name} must be an integer >= {least} or None, got {value!r}")
-        for name in ("tolfun", "tolfunhist", "tolx", "tolfacupx", "tolconditioncov"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be a number >= 0, got {getattr(self, name)!r}")
         if self.bounds is not None:
             if len(self.bounds) != 2:
                 raise ValueError(f"bounds must be a pair (lower, upper), got {self.bounds!r}")
@@ -126,7 +123,7 @@ class Box:
     on the bound becomes an ordinary one, a margin outside of it.
     """
 
-    def __init__(self, bounds: tuple[Bound, Bound], n: int) -> None:
+    def __init__(self, bounds: Sequence[Bound], n: int) -> None:
         sides = [infinity if b is None else b for b, infinity in zip(bounds, _NONE, strict=True)]
         if any(np.shape(side) not in ((), (n,)) or np.isnan(side).any() for side in sides):
             raise ValueError(f"each bound must be None, a number or {n} numbers, got {bounds!r}")

@@ -10,72 +10,57 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.dream import Dream, check_dream, most_paid
+from wmlib.agents.world_models.dream import Dream, check_dream
 from wmlib.agents.world_models.evolution import CMAES
 from wmlib.agents.world_models.evolution_settings import CMAESConfig
-from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
+from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
-from wmlib.checks import (
-    check_kind,
-    check_number,
-    check_positive,
-    check_seed,
-    check_share,
-    check_whole,
-)
-from wmlib.returns import lambda_returns
+from wmlib.returns import Discount, lambda_returns
 from wmlib.runs import check_identity
 from wmlib.storage import open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, restore, seeded, state_arrays
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, typed
 
 
+@typed
 @dataclass(frozen=True)
 class DreamTrainingConfig:
     """Hyper-parameters of evolving C in dreams."""
 
-    generations: int = 150
+    generations: PositiveInt = 150
     """of CMA-ES (paper: 1,800)"""
-    population: int = 32
+    population: Annotated[int, Field(ge=2)] = 32
     """P, candidates a generation (paper: 64, each in 16 real episodes; ours: 32)"""
-    starts: int = 32
+    starts: PositiveInt = 32
     """S, dreams of each candidate, all from the same moments (ours)"""
-    horizon: int = 100
+    horizon: PositiveInt = 100
     """T, dreamed decisions: 6 s at three frames a decision (ours; chapter 5 compares with 15)"""
-    temperature: float = 1.15
+    temperature: Temperature = 1.15
     """tau of the dream (paper: 1.15 in Doom; chapter 5 compares)"""
-    sigma: float = 0.1
+    sigma: PositiveFloat = 0.1
     """first step size of CMA-ES (paper's code: 0.1)"""
-    discount: float = 0.999
+    discount: Discount = 0.999
     """gamma, for each decision (ours: nearly none; 0.965 with a value function)"""
     value: bool = False
     """whether a value function stands beyond the horizon; without it the dream just stops"""
-    pace: float | None = None
+    pace: PositiveFloat | None = None
     """events a decision for which a dream pays best, see `dream.most_paid`"""
-    price: float = 0.0
+    price: NonNegativeFloat = 0.0
     """what a cost of 1 takes away from a decision's pay, see `dream.Dream`"""
-    value_updates: int = 4
+    value_updates: PositiveInt = 4
     """of the value function, each generation (ours)"""
-    value_starts: int = 256
+    value_starts: PositiveInt = 256
     """moments from which the mean controller dreams for those updates (ours)"""
-
-    def __post_init__(self) -> None:
-        for name in ("generations", "starts", "horizon", "value_updates", "value_starts"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("population", self.population, 2)
-        check_positive("temperature", self.temperature)
-        most_paid(MemoryConfig(), self.pace)
-        check_number("price", self.price, 0)
-        check_positive("sigma", self.sigma)
-        check_positive("discount", self.discount)
-        check_share("discount", self.discount)
 
 
 @dataclass(frozen=True)
@@ -89,15 +74,16 @@ class Evolved:
     the candidates' `best` and `spread`, `sigma`"""
 
 
+@typed
 def train_in_dream(
     memory: MDNRNN,
     starts: Starts,
     controller: ControllerConfig | None = None,
     config: DreamTrainingConfig | None = None,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     state: Path | None = None,
-    every: int = 25,
+    every: PositiveInt = 25,
     progress: bool = True,
 ) -> Evolved:
     """Evolve C in M's dreams with separable CMA-ES.
@@ -119,13 +105,6 @@ def train_in_dream(
         NotFiniteError: a dreamed return is not finite.
     """
     config, shape = config or DreamTrainingConfig(), controller or ControllerConfig()
-    for name, part, kind in (
-        ("memory", memory, MDNRNN), ("starts", starts, Starts),
-        ("config", config, DreamTrainingConfig), ("controller", shape, ControllerConfig),
-    ):  # fmt: skip
-        check_kind(name, part, kind)
-    check_whole("every", every, 1)
-    check_seed(seed)
     check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
     features = memory.config.latent + memory.config.hidden
     dream = Dream(memory, config.temperature, config.pace, config.price)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import time
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import Dream
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts
 from wmlib.training import seeded
-from wmlib.typed import typed
+from wmlib.typed import PositiveInt, typed
 
 
 @typed
 def measure_dream(
-    seconds: float = 20.0, population: int = 64, starts: int = 128, horizon: int = 15
+    seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0,
+    population: PositiveInt = 64,
+    starts: PositiveInt = 128,
+    horizon: PositiveInt = 15,
 ) -> dict[str, float]:
     """Dreamed steps a second, and the share of this machine's own matrix-product rate they reach.
 
@@ -34,11 +39,6 @@ def measure_dream(
     Raises:
         ValueError: a number is out of range.
     """
-    if not 0 < seconds <= 86_400:
-        raise ValueError(f"seconds must be above 0, got {seconds} (the largest is a day, 86400)")
-    for name, number in (("population", population), ("starts", starts), ("horizon", horizon)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}")
     memory = seeded(0, MDNRNN)
     shape = ControllerConfig()
     controller = LinearController(np.zeros((population, shape.parameters), np.float32), shape)

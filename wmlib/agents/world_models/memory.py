@@ -20,64 +20,63 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.mixture import Prediction, log_likelihood
+from wmlib.agents.world_models.mixture import Prediction, Temperature, log_likelihood
 from wmlib.checkpoint import load_module
 from wmlib.imagination import steps
 from wmlib.training import History, fit, seeded
-from wmlib.typed import check_fields, typed
+from wmlib.typed import (
+    Finite,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    check_same,
+    typed,
+)
 
 
+@typed
 @dataclass(frozen=True)
 class MemoryConfig:
     """Hyper-parameters of M and of its training."""
 
-    latent: int = 32
+    latent: PositiveInt = 32
     """Z, numbers in a code (paper: 32)"""
-    actions: int = 3
+    actions: PositiveInt = 3
     """A, numbers in an action (CarRacing: steering, gas, brake)"""
-    hidden: int = 256
+    hidden: PositiveInt = 256
     """H, units of the LSTM (paper: 256)"""
-    mixtures: int = 5
+    mixtures: PositiveInt = 5
     """K, components for each latent number (paper: 5)"""
-    log_sigma_range: tuple[float, float] = (-4.0, 3.0)
+    log_sigma_range: tuple[Finite, Finite] = (-4.0, 3.0)
     """bounds of each component's log standard deviation (ours: no NaN, no needle-thin component)"""
     reward: Literal["poisson", "normal"] = "poisson"
     """what the reward head predicts: the rate of rewarded events, which cannot say a reward below
     `reward_offset`, or the reward itself"""
-    reward_scale: float = 1.0
+    reward_scale: PositiveFloat = 1.0
     """reward of one event: `reward = reward_offset + reward_scale * prediction`"""
-    reward_offset: float = 0.0
+    reward_offset: Finite = 0.0
     """reward of a decision in which nothing happens (CarRacing: -0.1 a frame)"""
-    reward_weight: float = 3.0
+    reward_weight: PositiveFloat = 3.0
     """weight of the reward's loss against the code's loss, both in nats (ours)"""
-    end_weight: float = 1.0
+    end_weight: PositiveFloat = 1.0
     """weight of the termination's loss (ours)"""
-    cost_weight: float = 0.0
+    cost_weight: NonNegativeFloat = 0.0
     """weight of the cost's loss; 0: M has no head for a cost (ours)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (paper's code: 1e-3)"""
-    clip: float = 1.0
+    clip: PositiveFloat = 1.0
     """largest norm of the gradient (paper's code clips each entry at 1)"""
-    batch: int = 48
+    batch: PositiveInt = 48
     """windows an update (paper's code: 100; ours: 48)"""
-    window: int = 32
+    window: PositiveInt = 32
     """decisions a window (paper's code: 999; ours: 32)"""
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        sizes = (self.latent, self.actions, self.hidden, self.mixtures, self.batch, self.window)
-        if min(sizes) < 1:
-            raise ValueError(f"all sizes of M must be at least 1, got {self}")
         low, high = self.log_sigma_range
-        if not -math.inf < low < high < math.inf:
+        if not low < high:
             raise ValueError(f"log_sigma_range must be two rising numbers, got {low} and {high}")
-        for name in ("reward_scale", "reward_weight", "end_weight", "learning_rate", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
-        if not 0 <= self.cost_weight < math.inf:
-            raise ValueError(f"cost_weight must be a number, at least 0, got {self.cost_weight}")
-        if not math.isfinite(self.reward_offset):
-            raise ValueError(f"reward_offset must be a number, got {self.reward_offset}")
 
 
 class State(NamedTuple):
@@ -118,8 +117,8 @@ class MDNRNN(nn.Module):
         return sum(p.numel() for p in parts if p.requires_grad)
 
     @typed
-    def initial(self, batch: int) -> State:
-        """The state before anything was seen: zeros (B, H), B >= 0."""
+    def initial(self, batch: NonNegativeInt) -> State:
+        """The state before anything was seen: zeros (B, H)."""
         zeros = torch.zeros(batch, self.config.hidden, device=self.device)
         return State(zeros, zeros)
 
@@ -218,7 +217,7 @@ class MDNRNN(nn.Module):
         z: Tensor,
         state: State,
         actions: Tensor,
-        temperature: float = 1.0,
+        temperature: Temperature = 1.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Dream open-loop: the actions are given, every next code is M's own sample.
@@ -267,11 +266,7 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def check_codes(config: MemoryConfig, codes: Codes) -> None:
     """Refuse codes of other sizes than M's."""
     sizes = codes.mean.shape[1], codes.actions.shape[1]
-    if sizes != (config.latent, config.actions):
-        raise ValueError(
-            f"M has {config.latent} latents and {config.actions} actions, the codes have "
-            f"{sizes[0]} and {sizes[1]}"
-        )
+    check_same("latents and actions of the codes", sizes, (config.latent, config.actions))
 
 
 @typed
@@ -323,8 +318,8 @@ def train_memory(
     codes: Codes,
     config: MemoryConfig | None = None,
     *,
-    steps: int = 2500,
-    seed: int = 0,
+    steps: PositiveInt = 2500,
+    seed: Seed = 0,
     state: Path | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -336,8 +331,6 @@ def train_memory(
             is one that M's head cannot say, see `check_rewards`, a number is out of range, or the
             state belongs to another run.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
     memory = seeded(seed, lambda: MDNRNN(config)).to(device)
     check_codes(memory.config, codes)
     check_rewards(memory.config, codes)

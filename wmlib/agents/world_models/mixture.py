@@ -6,12 +6,16 @@ Its likelihood teaches M, and a draw from it, with a temperature, is the next mo
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from wmlib.typed import check_type
+
+Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""beyond these limits the numbers of a dream no longer fit into float32"""
 LOG_SQRT_TAU = 0.5 * math.log(2 * math.pi)
 
 
@@ -53,9 +57,9 @@ def sample(
     then a normal with its mean and sigma * sqrt(temperature).
 
     Raises:
-        ValueError: temperature is not positive.
+        ValueError: temperature is not one.
     """
-    check_temperature(temperature)
+    check_type("temperature", temperature, Temperature)
     shape, device = prediction.mean[..., 0, :].shape, prediction.mean.device
     weights = torch.softmax(prediction.log_pi / temperature, dim=-2)  # (..., K, Z)
     uniform = torch.rand(shape, generator=generator, device=device).unsqueeze(-2)  # (..., 1, Z)
@@ -66,15 +70,6 @@ def sample(
     return mean + sigma * math.sqrt(temperature) * noise
 
 
-TEMPERATURES = 1e-6, 1e6
-"""Beyond these the numbers of a dream no longer fit into float32."""
-
-
 def check_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not a positive number, or beyond `TEMPERATURES`."""
-    low, high = TEMPERATURES
-    if not isinstance(temperature, int | float | np.number) or not low <= temperature <= high:
-        raise ValueError(
-            f"temperature must be a positive number, got {temperature!r} "
-            f"(the least is {low:g}, the largest {high:g})"
-        )
+    """Refuse what is no `Temperature`."""
+    check_type("temperature", temperature, Temperature)

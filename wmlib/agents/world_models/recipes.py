@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from wmlib.agents.world_models.controller import ControllerConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.gradients import BehaviourConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.vision import VisionConfig
-from wmlib.checks import (
-    check_kind,
-    check_number,
-    check_positive,
-    check_whole,
-)
 from wmlib.exploration import ExplorationConfig, check_exploration
+from wmlib.typed import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    check_type,
+    typed,
+)
 
 ENV_ID = "wmlib/CarRacing-v3"
 OFFICIAL_ID = "wmlib/OfficialCarRacing-v3"  # where verdicts are reached
@@ -24,33 +28,34 @@ TRACKS, EPISODES = 1_000_000, 10_000  # seeds of tracks set aside for a run, and
 CYCLES = 89  # from 900,000 on lie the tracks of verdicts
 
 
+@typed
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides a run, besides its seed."""
 
-    episodes: int = 1000
+    episodes: Annotated[int, Field(ge=1, le=EPISODES)] = 1000
     """of random driving (paper: 10,000)"""
     exploration: ExplorationConfig = field(
         default_factory=lambda: ExplorationConfig((0.0, -0.2, -1.1), (0.15, 0.5, 0.2))
     )
     """of random driving. From no gas to nearly all of it (ours): where M has not seen a wheel spin
     at full gas, C finds in its dreams that full gas is always right"""
-    max_steps: int = 150
+    max_steps: PositiveInt = 150
     """decisions after which a random episode is cut (ours)"""
-    patience: int = 30
+    patience: PositiveInt = 30
     """decisions without a new tile after which it is cut: grass teaches little (ours)"""
-    action_repeat: int = 3
+    action_repeat: PositiveInt = 3
     """frames for each decision: one every 60 ms (ours)"""
     vision: VisionConfig = field(default_factory=VisionConfig)
     """of V"""
-    vision_steps: int = 2000
+    vision_steps: PositiveInt = 2000
     """updates of V on random driving"""
-    memory_steps: int = 4000
+    memory_steps: PositiveInt = 4000
     """updates of an M that begins"""
-    grass: float = 1.0
+    grass: NonNegativeFloat = 1.0
     """weight, in M's loss, of foreseeing how much grass is around the car, which is the cost that
     dreams charge for; 0: M has no head for it (ours)"""
-    warm: int = 16
+    warm: NonNegativeInt = 16
     """real decisions that M reads before a dream begins"""
     controller: ControllerConfig = field(default_factory=ControllerConfig)
     """sizes of C; hidden = 0 for one that sees z alone"""
@@ -63,57 +68,31 @@ class Recipe:
     that must fear grass before M has seen good driving stands still"""
     dream: DreamTrainingConfig = field(default_factory=DreamTrainingConfig)
     """of evolution"""
-    cycles: int = 6
+    cycles: Annotated[int, Field(ge=0, le=CYCLES)] = 6
     """of driving, learning and dreaming; 0: C never drives while it learns"""
     cycle_driver: Literal["own", "random"] = "own"
     """who drives in the cycles: C, or once more the random driver"""
-    cycle_episodes: int = 32
+    cycle_episodes: Annotated[int, Field(ge=1, le=EPISODES)] = 32
     """driven a cycle"""
-    cycle_noise: float = 0.3
+    cycle_noise: NonNegativeFloat = 0.3
     """most smooth noise on its actions, see `wmlib.agents.world_models.agent.WorldModelPolicy`"""
-    cycle_patience: int = 50
+    cycle_patience: PositiveInt = 50
     """decisions without a new tile after which such an episode is cut"""
-    cycle_memory_steps: int = 1500
+    cycle_memory_steps: PositiveInt = 1500
     """updates of an M that goes on, a cycle"""
     memory_learns: Literal["all", "heads", "nothing"] = "all"
     """what of M is trained; the heads are linear and read the LSTM's h"""
-    driven: float = 2.0
+    driven: PositiveFloat = 2.0
     """how often a decision of C's own driving is seen by M, and dreamed from, for each time that a
     random one is: few at first, most of them in the end (ours)"""
 
     def __post_init__(self) -> None:
-        check_whole("warm", self.warm, 0)
-        for name, kind in (
-            ("exploration", ExplorationConfig), ("vision", VisionConfig),
-            ("controller", ControllerConfig), ("behaviour", BehaviourConfig),
-            ("dream", DreamTrainingConfig),
-        ):  # fmt: skip
-            check_kind(name, getattr(self, name), kind)
         shortest = max(MemoryConfig().window, self.warm + 1)  # what M and the dreams need
-        counts = (
-            "patience", "action_repeat", "vision_steps", "memory_steps", "cycle_patience",
-            "cycle_memory_steps",
-        )  # fmt: skip
-        for name in counts:
-            check_whole(name, getattr(self, name), 1)
-        for name in ("episodes", "cycle_episodes"):  # more of them: tracks of the next cycle
-            check_whole(name, getattr(self, name), 1, EPISODES)
-        check_whole("max_steps", self.max_steps, shortest)
-        check_whole("cycles", self.cycles, 0, CYCLES)
+        check_type("max_steps", self.max_steps, Annotated[int, Field(ge=shortest)])
         check_exploration(self.exploration, 3)
-        for name in ("grass", "cycle_noise"):
-            check_number(name, getattr(self, name), 0)
-        choices = {
-            "optimiser": ("gradient", "evolution"), "cycle_driver": ("own", "random"),
-            "memory_learns": ("all", "heads", "nothing"),
-        }  # fmt: skip
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
         dreams = self.behaviour if self.optimiser == "gradient" else self.dream
         if dreams.price and not self.grass:
             raise ValueError(f"a price of {dreams.price} needs an M that foresees grass: grass > 0")
-        check_positive("driven", self.driven)
 
 
 RECIPES = {

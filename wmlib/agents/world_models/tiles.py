@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
 
 import numpy as np
 
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MemoryConfig
-from wmlib.checks import check_whole
 from wmlib.envs.car_racing.official import SIDE
 from wmlib.replay import Replay
+from wmlib.typed import PositiveInt, Shape, check_shape, typed
 
 
-def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
+@typed
+def tile_rewards(
+    rewards: Annotated[np.ndarray, Shape("N", dtype="real", finite=True)],
+    action_repeat: PositiveInt,
+) -> MemoryConfig:
     """M's configuration for CarRacing's rewards: 1000 / N for each of N tiles, -0.1 a frame.
 
     N differs from track to track; the typical 1000 / N is taken from the rewards themselves.
@@ -21,11 +26,6 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     Raises:
         ValueError: no reward is positive, or `action_repeat` is less than 1.
     """
-    check_whole("action_repeat", action_repeat, 1)
-    if not isinstance(rewards, np.ndarray) or rewards.dtype.kind not in "iuf":
-        raise TypeError(f"rewards must be an array of numbers, got {rewards!r}")
-    if not np.isfinite(rewards).all():
-        raise ValueError("rewards must be finite, got a NaN or an infinity")
     offset = -0.1 * action_repeat
     positive = rewards[rewards > 0]
     if not len(positive):
@@ -35,7 +35,8 @@ def tile_rewards(rewards: np.ndarray, action_repeat: int) -> MemoryConfig:
     )
 
 
-def memory_for(codes: Codes, action_repeat: int) -> MemoryConfig:
+@typed
+def memory_for(codes: Codes, action_repeat: PositiveInt) -> MemoryConfig:
     """M's configuration for any episodes: CarRacing's if its rewards are in them.
 
     That is so where the most frequent reward is that of a decision without a tile, -0.1 a frame,
@@ -44,7 +45,6 @@ def memory_for(codes: Codes, action_repeat: int) -> MemoryConfig:
     Raises:
         ValueError: `action_repeat` is less than 1.
     """
-    check_whole("action_repeat", action_repeat, 1)
     rewards = np.delete(codes.rewards, codes.first + codes.lengths)  # (decisions,)
     values, counts = np.unique(rewards.round(3), return_counts=True)
     usual = values[counts.argmax()]
@@ -87,22 +87,16 @@ def grass(observations: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: they have another shape or type.
     """
-    if not isinstance(observations, np.ndarray):
-        raise TypeError(f"pictures must be an array, got {type(observations).__name__}")
-    if observations.shape[1:] != (SIDE, SIDE, 3) or observations.dtype != np.uint8:
-        raise ValueError(
-            f"pictures must be (N, {SIDE}, {SIDE}, 3) of uint8, got {observations.shape} of "
-            f"{observations.dtype}"
-        )
+    check_shape("pictures", observations, np.ndarray, "N", SIDE, SIDE, 3, dtype="uint8")
     around = observations[:, AROUND].astype(np.int16)  # (N, 44, 3)
     red, green, blue = np.moveaxis(around, -1, 0)
     share: np.ndarray = (green > np.maximum(red, blue) + 40).mean(1, dtype=np.float32)
     return share
 
 
-def real_steps(replay: Replay, action_repeat: int) -> int:
+@typed
+def real_steps(replay: Replay, action_repeat: PositiveInt) -> int:
     """Frames of the real environment behind a replay, repeated actions counted."""
-    check_whole("action_repeat", action_repeat, 1)
     return int(
         sum(
             np.sum(e.extras["frames"]) if "frames" in e.extras else len(e) * action_repeat

@@ -8,38 +8,34 @@ dreams themselves what return a state [z, h] promises, by TD(lambda) (Sutton & B
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from wmlib.typed import check_fields, typed
+from wmlib.returns import Discount
+from wmlib.typed import PositiveFloat, PositiveInt, Share, typed
 
 
+@typed
 @dataclass(frozen=True)
 class ValueConfig:
     """Hyper-parameters of the value function."""
 
-    features: int = 288
+    features: PositiveInt = 288
     """F = Z + H, inputs"""
-    units: int = 256
+    units: PositiveInt = 256
     """of the one hidden layer (ours)"""
-    discount: float = 0.965
+    discount: Discount = 0.965
     """gamma, for each decision: a half-life of 19 decisions (ours)"""
-    trace: float = 0.95
+    trace: Share = 0.95
     """lambda of the lambda-return (Dreamer: 0.95)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (ours)"""
-    target_rate: float = 0.05
+    target_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
     """share of the new weights in the averaged target network, at each update (ours)"""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.features < 1 or self.units < 1 or not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"features, units or learning_rate is out of range in {self}")
-        if not 0 < self.discount <= 1 or not 0 <= self.trace <= 1 or not 0 < self.target_rate <= 1:
-            raise ValueError(f"discount, trace or target_rate is out of range in {self}")
 
 
 class ValueFunction(nn.Module):

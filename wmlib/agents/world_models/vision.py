@@ -10,63 +10,57 @@ sizes every layer halves, or doubles, the sides.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from wmlib.checkpoint import load_module
 from wmlib.replay import Replay
 from wmlib.training import History, fit, seeded
-from wmlib.typed import check_fields, check_type, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, check_shape, typed
 
+Steps = Annotated[int, Field(ge=2)]  # from one frame to another, both included
 SIDE = 64  # pixels; the paper's four convolutions of stride 2 take 64 to 2
 
 
+@typed
 @dataclass(frozen=True)
 class VisionConfig:
     """Hyper-parameters of V and of its training."""
 
-    latent: int = 32
+    latent: PositiveInt = 32
     """numbers in the code z (Ha & Schmidhuber 2018, A.1: 32 for CarRacing)"""
-    channels: tuple[int, ...] = (16, 32, 64, 128)
+    channels: tuple[PositiveInt, ...] = (16, 32, 64, 128)
     """channels after each convolution (paper: 32, 64, 128, 256; ours: half, about 3 x faster). Four
     for frames of 64 x 64; for others as many as the sides are to be halved"""
-    reconstruction_weight: float = 5.0
+    reconstruction_weight: PositiveFloat = 5.0
     """nats for each unit of squared error summed over an image with values in [0, 1]; the paper's
     code has 1. Ours: 5, which lets z hold more nats (chapter 2 compares what they are worth)"""
-    kl_floor: float = 0.5
+    kl_floor: NonNegativeFloat = 0.5
     """free nats for each latent: of an image's KL, `kl_floor * latent` costs nothing (paper's code:
     0.5)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (paper's code: 1e-4; ours: 1e-3, for runs of minutes)"""
-    batch: int = 100
+    batch: PositiveInt = 100
     """images an update (paper's code: 100)"""
-    frame: tuple[int, int, int] = (SIDE, SIDE, 3)
+    frame: tuple[PositiveInt, PositiveInt, PositiveInt] = (SIDE, SIDE, 3)
     """(H, W, C) of the frames (paper: 64 x 64 in colour)"""
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if min(self.latent, self.batch, *self.channels, *self.frame) < 1:
-            raise ValueError(f"latent, batch, frame and channels must be at least 1, got {self}")
         height, width, _ = self.frame
         layers = len(self.channels)
-        if self.of_paper and layers != 4:
+        if (self.of_paper and layers != 4) or not layers:
             raise ValueError(f"channels must be four for frames of 64 x 64, got {self.channels}")
-        if not layers:
-            raise ValueError("channels must be at least one number, got ()")
         if not self.of_paper and (height % 2**layers or width % 2**layers):
             raise ValueError(
                 f"frames must have sides that {layers} convolutions can halve, multiples of "
                 f"{2**layers}, got frame {height} x {width} and channels {self.channels}"
             )
-        rates = (self.reconstruction_weight, self.learning_rate)
-        if not (all(0 < rate < math.inf for rate in rates) and 0 <= self.kl_floor < math.inf):
-            raise ValueError(f"weights and rates must be positive numbers, got {self}")
 
     @property
     def of_paper(self) -> bool:
@@ -136,8 +130,9 @@ class VAE(nn.Module):
         total = self.config.reconstruction_weight * squared_error + floored
         return VisionLoss(total, squared_error, kl.mean())
 
+    @typed
     @torch.no_grad()
-    def encode(self, frames: np.ndarray, batch: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    def encode(self, frames: np.ndarray, batch: PositiveInt = 256) -> tuple[np.ndarray, np.ndarray]:
         """Codes of uint8 frames, a batch at a time.
 
         Args:
@@ -151,10 +146,8 @@ class VAE(nn.Module):
             ValueError: another shape.
             TypeError: another dtype, or a batch that is no whole number.
         """
-        lead = check_frames(frames, self.config.frame)
-        check_type("batch", batch, int)
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1, got {batch}")
+        self._check_frames(frames, ...)
+        lead = frames.shape[:-3]
         flat = frames.reshape(-1, *self.config.frame)  # (N, H, W, C)
         pairs = [
             self.posterior(self.images(flat[i : i + batch])) for i in range(0, len(flat), batch)
@@ -174,17 +167,14 @@ class VAE(nn.Module):
             z = np.asarray(z, np.float32)
         except (TypeError, ValueError) as error:
             raise TypeError(f"codes z must be numbers, got {z!r}") from error
-        if z.ndim < 1 or z.shape[-1] != self.config.latent:
-            raise ValueError(f"codes must have shape (..., {self.config.latent}), got {z.shape}")
-        if not np.isfinite(z).all():
-            raise ValueError("codes must be finite, got NaN or infinity")
+        check_shape("codes", z, np.ndarray, ..., self.config.latent, finite=True)
         flat = torch.from_numpy(z.reshape(-1, self.config.latent)).to(self.device)  # (N, Z)
         images = self.reconstruct(flat).permute(0, 2, 3, 1)  # (N, H, W, C)
         frames = (images * 255).round().to(torch.uint8).cpu().numpy()
         return frames.reshape(*z.shape[:-1], *self.config.frame)
 
     @typed
-    def interpolate(self, first: np.ndarray, last: np.ndarray, steps: int) -> np.ndarray:
+    def interpolate(self, first: np.ndarray, last: np.ndarray, steps: Steps) -> np.ndarray:
         """Frames along the straight line between the codes of two frames.
 
         Args:
@@ -195,17 +185,15 @@ class VAE(nn.Module):
         Returns:
             (steps, H, W, C) uint8.
         """
-        if steps < 2:
-            raise ValueError(f"steps must be at least 2, got {steps}")
-        if any(check_frames(one, self.config.frame) for one in (first, last)):
-            raise ValueError(f"two single frames are needed, got {first.shape} and {last.shape}")
+        self._check_frames(first)
+        self._check_frames(last)
         start, end = self.encode(np.stack([first, last]))[0]  # (Z,), (Z,)
         mix = np.linspace(0, 1, steps, dtype=np.float32)[:, None]  # (steps, 1)
         return self.decode((1 - mix) * start + mix * end)
 
     def images(self, frames: np.ndarray) -> Tensor:
         """uint8 frames (B, H, W, C) to a float tensor (B, C, H, W) in [0, 1] on V's device."""
-        check_frames(frames, self.config.frame)
+        self._check_frames(frames, "B")
         tensor = torch.from_numpy(np.array(frames)).to(self.device)  # a copy: maps are read-only
         return tensor.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
 
@@ -214,6 +202,9 @@ class VAE(nn.Module):
     def load(cls, path: str | Path) -> VAE:
         """V from a checkpoint; errors as `wmlib.checkpoint.load_module`."""
         return load_module(path, "vision", lambda fields: cls(VisionConfig(**fields)))
+
+    def _check_frames(self, frames: np.ndarray, *lead: Any) -> None:
+        check_shape("frames", frames, np.ndarray, *lead, *self.config.frame, dtype="uint8")
 
     @property
     def device(self) -> torch.device:
@@ -270,20 +261,6 @@ def halving_decoder(config: VisionConfig) -> nn.Sequential:
     return nn.Sequential(small, *layers[:-1], nn.Sigmoid())
 
 
-def check_frames(
-    frames: np.ndarray, frame: tuple[int, int, int] = (SIDE, SIDE, 3)
-) -> tuple[int, ...]:
-    """The leading axes of frames (..., H, W, C); one error if they are anything else."""
-    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
-        raise TypeError(
-            f"frames must be a uint8 array, got {getattr(frames, 'dtype', type(frames))}"
-        )
-    if frames.ndim < 3 or frames.shape[-3:] != frame or frames.size == 0:
-        expected = ", ".join(map(str, frame))
-        raise ValueError(f"frames must have shape (..., {expected}), got {frames.shape}")
-    return frames.shape[:-3]
-
-
 def batch_loss(vision: VAE, replay: Replay, rng: np.random.Generator) -> VisionLoss:
     """V's loss on a random batch of a replay's frames."""
     frames = replay.sample_frames(rng, vision.config.batch)  # (B, H, W, C)
@@ -296,8 +273,8 @@ def train_vision(
     replay: Replay,
     config: VisionConfig | None = None,
     *,
-    steps: int = 2000,
-    seed: int = 0,
+    steps: PositiveInt = 2000,
+    seed: Seed = 0,
     state: Path | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -321,8 +298,6 @@ def train_vision(
         ValueError: the replay is empty or its observations are others, a number is out of range, or
             the state belongs to another run.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
     vision = seeded(seed, lambda: VAE(config)).to(device)
     history = fit(
         vision, lambda rng: batch_loss(vision, replay, rng)._asdict(), steps=steps,
