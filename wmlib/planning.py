@@ -12,35 +12,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.scratch.checks import at_least, within
+from wmlib.exploration import bounded_box
+from wmlib.typed import (
+    PositiveInt,
+    PositiveShare,
+    ProperShare,
+    Shape,
+    as_array,
+    check_shape,
+    typed,
+)
 
 
+@typed
 @dataclass(frozen=True)
 class CEMConfig:
     """Hyper-parameters of the search. "Paper" is Chua et al. 2018, mostly the authors' code."""
 
-    horizon: int = 35
+    horizon: PositiveInt = 35
     """T, steps in a plan (paper: 25 or 30; ours: piloted on Pendulum-v1's true dynamics)"""
-    population: int = 100
+    population: PositiveInt = 100
     """P, plans an iteration (paper: 400 or 500; ours: piloted there)"""
-    iterations: int = 5
+    iterations: PositiveInt = 5
     """(paper: 5)"""
-    elites: float = 0.1
+    elites: PositiveShare = 0.1
     """share of the plans that the next ones are drawn around (paper: 0.1)"""
-    momentum: float = 0.1
+    momentum: ProperShare = 0.1
     """share of the old mean and variance that stays at each iteration (paper: 0.1)"""
-
-    def __post_init__(self) -> None:
-        for name in ("horizon", "population", "iterations"):
-            at_least(name, getattr(self, name), 1)
-        within("elites", self.elites, "(0, 1]")
-        within("momentum", self.momentum, "[0, 1)")
 
 
 def truncated_normal(
@@ -52,11 +57,12 @@ def truncated_normal(
     return draws
 
 
+@typed
 def cem(
     values: Callable[[Tensor], Tensor],
-    mean: Tensor,
-    low: Tensor,
-    high: Tensor,
+    mean: Annotated[Tensor, Shape("T", "A")],
+    low: Annotated[Tensor, Shape("A")],
+    high: Annotated[Tensor, Shape("A")],
     config: CEMConfig,
     generator: torch.Generator,
 ) -> Tensor:
@@ -81,7 +87,8 @@ def cem(
         ValueError: the mean is not a plan within the bounds, `values` gives something else than a
             tensor (P,), or no plan is worth a finite number.
     """
-    check_search(mean, low, high)
+    if not ((low <= mean) & (mean <= high)).all():
+        raise ValueError(f"mean must lie within {low.tolist()} and {high.tolist()}, got {mean}")
     variance = ((high - low).square() / 16).expand_as(mean)  # (T, A)
     elites = max(1, round(config.elites * config.population))
     for _ in range(config.iterations):
@@ -90,41 +97,14 @@ def cem(
         noise = truncated_normal((config.population, *mean.shape), generator, mean.device)
         plans = mean + sd * noise  # (P, T, A)
         worth = values(plans)  # (P,)
-        check_worth(worth, config.population)
+        check_shape("the values of plans", worth, Tensor, config.population)
+        if not worth.isfinite().any():
+            raise ValueError(f"none of {len(worth)} plans is worth a finite number, got {worth[0]}")
         worth = torch.where(worth.isfinite(), worth, -math.inf)
         best = plans[worth.topk(elites).indices]  # (elites, T, A)
         mean = torch.lerp(best.mean(0), mean, config.momentum)
         variance = torch.lerp(best.var(0, correction=0), variance, config.momentum)
     return mean
-
-
-def check_search(mean: Tensor, low: Tensor, high: Tensor) -> None:
-    """Raises ValueError: they are not tensors (T, A), (A,), (A,) with low <= mean <= high."""
-    for name, value, axes in (("mean", mean, 2), ("low", low, 1), ("high", high, 1)):
-        if not isinstance(value, Tensor) or value.ndim != axes or not value.numel():
-            raise ValueError(f"{name} must be a tensor of {axes} axes, got {described(value)}")
-    if not mean.shape[-1:] == low.shape == high.shape:
-        raise ValueError(
-            f"mean (T, A), low (A,) and high (A,) must fit, got the shapes {tuple(mean.shape)}, "
-            f"{tuple(low.shape)} and {tuple(high.shape)}"
-        )
-    if not ((low <= mean) & (mean <= high)).all():
-        raise ValueError(f"mean must lie within {low.tolist()} and {high.tolist()}, got {mean}")
-
-
-def check_worth(worth: object, plans: int) -> None:
-    """Raises ValueError: what plans are worth is no tensor (P,), or not finite for a single one."""
-    if not isinstance(worth, Tensor) or worth.shape != (plans,):
-        raise ValueError(f"{plans} plans need as many values, got {described(worth)}")
-    if not worth.isfinite().any():
-        raise ValueError(f"none of {plans} plans is worth a finite number: the first {worth[0]}")
-
-
-def described(value: object) -> str:
-    """A value for an error message: a tensor or an array by its shape, others by themselves."""
-    if isinstance(value, Tensor | np.ndarray):
-        return f"{type(value).__name__} of shape {tuple(value.shape)}"
-    return repr(value)
 
 
 class Planner:
@@ -141,6 +121,7 @@ class Planner:
         ValueError: the space is not a bounded Box of one axis, or `returns` cannot be called.
     """
 
+    @typed
     def __init__(
         self,
         returns: Callable[[Tensor, Tensor, torch.Generator], Tensor],
@@ -148,11 +129,7 @@ class Planner:
         config: CEMConfig | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.space = check_actions(space)
-        if not callable(returns):
-            raise ValueError(f"returns must be a function of plans, got {returns!r}")
-        if not isinstance(config, CEMConfig | None):
-            raise ValueError(f"config must be a CEMConfig or None, got {config!r}")
+        self.space = bounded_box(space)
         self.config = config or CEMConfig()
         self.returns, self.device = returns, torch.device(device)
         self.low, self.high = (
@@ -180,7 +157,7 @@ class Planner:
         """
         if not hasattr(self, "plan"):
             raise ValueError("the planner has no plan yet: call reset before act")
-        seen = check_observation(observation)  # (O,)
+        seen = as_array("the observation", observation, "O", finite=True)
         start = torch.as_tensor(seen, dtype=torch.float32, device=self.device)  # (O,)
         try:
             self.plan = cem(
@@ -203,38 +180,10 @@ class UniformPolicy:
     """
 
     def __init__(self, space: gym.Space) -> None:
-        self.space = check_actions(space)
+        self.space = bounded_box(space)
 
     def reset(self, rng: np.random.Generator) -> None:
         self._rng = rng
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         return self._rng.uniform(self.space.low, self.space.high).astype(np.float32)  # (A,)
-
-
-def check_observation(observation: object) -> np.ndarray:
-    """The observation as an array (O,).
-
-    Raises:
-        ValueError: it is not O finite numbers.
-    """
-    try:
-        seen = np.asarray(observation, np.float64)
-    except (TypeError, ValueError):
-        seen = np.empty(())
-    if seen.ndim != 1 or not seen.size:
-        raise ValueError(f"the observation must be numbers (O,), got {described(observation)}")
-    if not np.isfinite(seen).all():
-        raise ValueError(f"the observation must be finite, got {observation}")
-    return seen
-
-
-def check_actions(space: gym.Space) -> gym.spaces.Box:
-    """The space itself.
-
-    Raises:
-        ValueError: it is not a bounded Box of one axis.
-    """
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not space.is_bounded():
-        raise ValueError(f"planning needs actions in a bounded Box of one axis, got {space}")
-    return space

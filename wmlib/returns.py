@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from wmlib.typed import Shape, Share, check_shape, typed
-
-Discount = Annotated[float, Field(gt=0, le=1)]
-"""gamma, for each decision"""
 
 
 @typed

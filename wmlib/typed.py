@@ -32,6 +32,7 @@ from typing import (
 )
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
@@ -50,6 +51,8 @@ Finite = Annotated[float, Field(gt=-math.inf, lt=math.inf)]
 PositiveFloat = Annotated[float, Field(gt=0, lt=math.inf)]
 NonNegativeFloat = Annotated[float, Field(ge=0, lt=math.inf)]
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+ProperShare = Annotated[float, Field(ge=0, lt=1)]
 
 WORDS = {
     int: "a whole number",
@@ -115,12 +118,13 @@ class Shape:
             fits &= kind == self.dtype or kind.startswith(KINDS.get(self.dtype, "-"))
         return bool(fits)
 
-    def odd(self, value: Any) -> Any:
+    def odd(self, value: Any) -> str | None:
         """The first number of `value` that is not finite, where all should be; else None."""
         if self.finite:
             finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
             if not finite.all():
-                return value[~finite].ravel()[0].item()
+                place = [int(i) for i in np.argwhere(~np.asarray(finite))[0]]
+                return f"{value[tuple(place)].item()} at {place}"
         return None
 
     def check(self, value: Any) -> Any:
@@ -130,7 +134,7 @@ class Shape:
         return value
 
 
-KINDS = {"real": ("float", "bfloat", "int", "uint"), "whole": ("int", "uint")}
+KINDS = {"real": ("float", "bfloat", "int", "uint", "bool"), "whole": ("int", "uint")}
 
 
 def typed(function: Checked) -> Checked:
@@ -207,6 +211,22 @@ def check_shape(
     if not isinstance(value, kind) or not shape.fits(value) or shape.odd(value) is not None:
         expected, found, _ = _fault(value, kind, (shape,))
         raise WrongTypeError(f"{name} must be {expected}, got {found}")
+
+
+def as_array(
+    name: str, value: Any, *axes: Any, dtype: str = "real", finite: bool = False
+) -> NDArray[Any]:
+    """`value`, which may be lists, as an array that looks like `Shape`; or a WrongTypeError."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        array = np.empty((), object)
+    shape = Shape(*axes, dtype=dtype, finite=finite)
+    if not shape.fits(array) or shape.odd(array) is not None:
+        expected, found, _ = _fault(array, np.ndarray, (shape,))
+        got = found if isinstance(value, np.ndarray) or shape.fits(array) else _found(value)
+        raise WrongTypeError(f"{name} must be {expected}, got {got}")
+    return array
 
 
 def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Sizes) -> None:

@@ -27,6 +27,7 @@ VALUES = {"at_least", "positive", "vectors"}
 RANGES = {
     "PositiveInt": "int", "NonNegativeInt": "int", "Seed": "int",
     "Finite": "float", "PositiveFloat": "float", "NonNegativeFloat": "float", "Share": "float",
+    "PositiveShare": "float", "ProperShare": "float", "Propagation": "str",
 }  # fmt: skip
 
 Cell = dict[str, Any]

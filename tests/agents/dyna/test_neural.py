@@ -266,35 +266,59 @@ def test_wrong_shapes_and_numbers_are_refused() -> None:
     policy = NeuralPolicy(3, buffer, SMALL)
     model = NeuralModel(3, buffer, NeuralModelConfig(2, 8, 4))
     for call, words in [
-        (lambda: TransitionBuffer([]), "scale must be D numbers above 0"),
+        (lambda: TransitionBuffer([]), r"scale must be an array of shape \(D,\) .*, got \[\]"),
         (lambda: TransitionBuffer([1.0, 0.0]), "scale must be D numbers above 0"),
-        (lambda: TransitionBuffer([1.0], batch=0), "batch must be an integer >= 1, got 0"),
-        (lambda: TransitionBuffer([1.0], batch=2.5), r"batch must be an integer >= 1, got 2\.5"),
-        (lambda: TransitionBuffer([1.0], seed=-1), "seed must be an integer >= 0, got -1"),
-        (lambda: TransitionBuffer("x"), "scale must be numbers, got 'x'"),
-        (lambda: TransitionBuffer(None), "scale must be numbers, got None"),
-        (lambda: TransitionBuffer([1.0, np.inf]), "scale must be D numbers above 0"),
-        (lambda: buffer.add("x", 0, 1.0, None), "a state must be numbers, got 'x'"),
-        (lambda: buffer.add([0, 0], 0.5, 1.0, None), r"action must be an integer >= 0, got 0\.5"),
-        (lambda: buffer.add([0, 0], 0, None, None), "a reward must be numbers, got None"),
-        (lambda: buffer.add([0, 0], 0, [1, 2], None), r"a reward is one number, got \[1, 2\]"),
-        (lambda: policy.act([0.0, 0.0, 0.0]), r"states must be .*, got the shape \(1, 3\)"),
-        (lambda: policy.act("x"), "states must be numbers"),
+        (
+            lambda: TransitionBuffer([1.0], batch=0),
+            "batch must be (a whole number|at least 1)( or None)?, got 0",
+        ),
+        (
+            lambda: TransitionBuffer([1.0], batch=2.5),
+            r"batch must be (a whole number|at least 1)( or None)?, got 2\.5",
+        ),
+        (
+            lambda: TransitionBuffer([1.0], seed=-1),
+            "seed must be (a whole number|at least 0)( or None)?, got -1",
+        ),
+        (lambda: TransitionBuffer("x"), "scale must be .* real numbers.*, got 'x'"),
+        (lambda: TransitionBuffer(None), "scale must be .* real numbers.*, got None"),
+        (lambda: TransitionBuffer([1.0, np.inf]), r"scale must be finite, got inf at \[1\]"),
+        (lambda: buffer.add("x", 0, 1.0, None), "a state must be .* real numbers, got 'x'"),
+        (
+            lambda: buffer.add([0, 0], 0.5, 1.0, None),
+            r"action must be an integer >= 0, got 0\.5",
+        ),
+        (lambda: buffer.add([0, 0], 0, None, None), "a reward must be .* real numbers, got None"),
+        (lambda: buffer.add([0, 0], 0, [1, 2], None), r"a reward must be .*, got \[1, 2\]"),
+        (lambda: policy.act([0.0, 0.0, 0.0]), r"states must be .*, got .*\(1, 3\)"),
+        (lambda: policy.act("x"), "states must be .* real numbers"),
         (lambda: policy.learn([0, 0], 3, 1.0, None), r"actions must be integers in 0\.\.2, got 3"),
         (lambda: policy.learn([[0, 0]], [0, 1], [1.0], [[0, 0]]), "1 states need as many actions"),
-        (lambda: policy.learn([[0, 0]], [0], [1.0, 2.0], [[0, 0]]), "need as many rewards and"),
+        (
+            lambda: policy.learn([[0, 0]], [0], [1.0, 2.0], [[0, 0]]),
+            r"rewards and next states must be \(1, 1\), got \(2, 1\)",
+        ),
         (lambda: model.update([0, 0], 3, 1.0, None), r"actions must be integers in 0\.\.2, got 3"),
         (lambda: model.imagine([[0, 0]], [-1]), r"actions must be integers in 0\.\.2, got \[-1\]"),
         (lambda: model.imagine([[0, 0]], [0.5]), "actions must be integers in"),
-        (lambda: model.imagine("x", [0]), "states must be numbers, got 'x'"),
+        (lambda: model.imagine("x", [0]), "states must be .* real numbers, got 'x'"),
         (lambda: NeuralModel(2, None), "buffer must be a TransitionBuffer, got None"),
         (lambda: NeuralPolicy(2, buffer, 5), "config must be a NeuralPolicyConfig or None, got 5"),
-        (lambda: NeuralPolicy(2, buffer, seed=0.5), r"seed must be an integer >= 0, got 0\.5"),
+        (
+            lambda: NeuralPolicy(2, buffer, seed=0.5),
+            r"seed must be (a whole number|at least 0)( or None)?, got 0\.5",
+        ),
         (lambda: TransitionBuffer([1.0]).random_state(), "the buffer is empty"),
         (lambda: buffer.add([0, 0, 0], 0, 1.0, None), r"a state is 2 numbers, got \(3,\)"),
         (lambda: buffer.add([0, 0], 0, 1.0, [0]), r"a state is 2 numbers, got \(2,\), \(1,\)"),
-        (lambda: NeuralModel(0, buffer), "actions must be an integer >= 1, got 0"),
-        (lambda: NeuralPolicy("2", buffer), "actions must be an integer >= 1, got '2'"),
+        (
+            lambda: NeuralModel(0, buffer),
+            "actions must be (a whole number|at least 1)( or None)?, got 0",
+        ),
+        (
+            lambda: NeuralPolicy("2", buffer),
+            "actions must be (a whole number|at least 1)( or None)?, got '2'",
+        ),
     ]:
         with pytest.raises(ValueError, match=words):
             call()

@@ -290,7 +290,7 @@ def test_the_variants_are_those_of_the_paper() -> None:
 
 
 def test_unknown_propagations_and_odd_particles_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"propagation must be one of .*'TSinf'.*, got 'DS'"):
+    with pytest.raises(ValueError, match="propagation must be 'TS1' or 'TSinf' or 'E', got 'DS'"):
         PETSConfig(propagation="DS")
     with pytest.raises(ValueError, match="particles must be a multiple of 5 members, got 12"):
         PETSConfig(particles=12)
@@ -301,7 +301,11 @@ def test_unknown_propagations_and_odd_particles_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "space", "message"),
     [
-        ("action_space", gym.spaces.Discrete(2), r"actions in a bounded Box .*, got Discrete\(2\)"),
+        (
+            "action_space",
+            gym.spaces.Discrete(2),
+            r"actions must be in a bounded Box .*, got Discrete\(2\)",
+        ),
         ("observation_space", gym.spaces.Discrete(2), r"observations in a Box, got Discrete\(2\)"),
         ("observation_space", gym.spaces.Box(0, 1, (2, 2)), r"of one axis, got Box\(0.0, 1.0, "),
     ],
@@ -317,13 +321,16 @@ def test_spaces_that_cannot_be_planned_in_are_refused(
 
 @pytest.mark.parametrize(
     ("reward", "found"),
-    [(lambda s, a, n: n, r"\(2, 3, 1\)"), (lambda s, a, n: n.sum(), r"\(\)"),
-     (lambda s, a, n: 1.0, "a float")],
+    [(lambda s, a, n: n, r".* \(2, 3, 1\)"), (lambda s, a, n: n.sum(), r".* \(\)"),
+     (lambda s, a, n: 1.0, "1.0")],
 )  # fmt: skip
 def test_a_reward_of_the_wrong_shape_is_refused_before_anything_is_driven(
     reward: object, found: str
 ) -> None:
-    with pytest.raises(ValueError, match=rf"must return a tensor \(N, P\), .*, got {found}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"reward function returns must be a Tensor of shape \(2, 3\), got {found}",
+    ):
         train_pets(Cart(), reward, TINY, progress=False)
 
 
@@ -382,7 +389,7 @@ def test_plans_of_which_none_is_worth_a_number_are_refused_by_their_step() -> No
     def reward(s: Tensor, a: Tensor, n: Tensor) -> Tensor:
         return n[..., 0] * (0.0 if next(seen, False) else torch.nan)
 
-    words = r"^planning step 0: none of 60 plans is worth a finite number: the first nan"
+    words = r"^planning step 0: none of 60 plans is worth a finite number, got nan"
     with pytest.raises(ValueError, match=words):
         train_pets(Cart(), reward, QUICK, trials=2, max_steps=4, progress=False)
 
@@ -499,13 +506,16 @@ def test_an_interruption_of_the_first_trial_is_an_ordinary_one() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"trials": 0}, "trials must be an integer >= 1, got 0"),
-        ({"trials": 2.5}, "trials must be an integer >= 1, got 2.5"),
-        ({"trials": "3"}, "trials must be an integer >= 1, got '3'"),
-        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
-        ({"seed": 0.5}, "seed must be an integer >= 0, got 0.5"),
-        ({"max_steps": 0}, "max_steps must be an integer >= 1, got 0"),
-        ({"max_steps": np.nan}, "max_steps must be an integer >= 1, got nan"),
+        ({"trials": 0}, "trials must be .*, got 0"),
+        ({"trials": 2.5}, "trials must be .*, got 2.5"),
+        ({"trials": "3"}, "trials must be .*, got '3'"),
+        ({"seed": -1}, "seed must be .*, got -1"),
+        ({"seed": 0.5}, "seed must be .*, got 0.5"),
+        ({"max_steps": 0}, "max_steps must be .*, got 0"),
+        (
+            {"max_steps": np.nan},
+            "max_steps must be .*, got nan",
+        ),
         ({"config": {"particles": 5}}, "config must be a PETSConfig or None, got {'particles': 5}"),
         ({"env": "Pendulum-v1"}, "env must be a Gymnasium environment, got 'Pendulum-v1'"),
         ({"reward": None}, "reward must be a function of tensors, got None"),
@@ -520,21 +530,21 @@ def test_wrong_arguments_are_named(wrong: dict, words: str) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: PETSConfig(particles=7.5), "particles must be an integer >= 1, got 7.5"),
-        (lambda: PETSConfig(particles="10"), "particles must be an integer >= 1, got '10'"),
-        (lambda: PETSConfig(propagation=["TS1"]), "propagation must be one of .*, got .'TS1'."),
-        (lambda: PETSConfig(ensemble=None), "ensemble must be of EnsembleConfig, got None"),
-        (lambda: PETSConfig(cem={}), "cem must be of CEMConfig, got {}"),
+        (lambda: PETSConfig(particles=7.5), "particles must be .*, got 7.5"),
+        (lambda: PETSConfig(particles="10"), "particles must be .*, got '10'"),
+        (lambda: PETSConfig(propagation=["TS1"]), "propagation must be 'TS1' or .*, got .'TS1'."),
+        (lambda: PETSConfig(ensemble=None), "ensemble must be an EnsembleConfig, got None"),
+        (lambda: PETSConfig(cem={}), "cem must be a CEMConfig, got {}"),
         (lambda: transitions([]), "episodes must hold at least one, got none"),
         (lambda: transitions([1]), "episodes must hold nothing but episodes, got 1"),
         (lambda: run(Switching([1.0], None), "E", 1, np.zeros((2, 3, 1))),
-         r"plans must be a tensor \(P, T, A\), got ndarray of shape \(2, 3, 1\)"),
+         r"plans must be .* \(P, T, A\), got ndarray of shape \(2, 3, 1\)"),
         (lambda: run(Switching([1.0], None), "E", 1, torch.zeros(3, 1)),
-         r"plans must be a tensor \(P, T, A\), got Tensor of shape \(3, 1\)"),
+         r"plans must be .* \(P, T, A\), got Tensor of shape \(3, 1\)"),
         (lambda: list(propagate(Switching([1.0], None), [1.0], PLANS, "E", 1, noise())),
-         r"start must be a tensor \(O,\) or \(2, O\), got \[1.0\]"),
+         r"start must be a Tensor, got \[1.0\]"),
         (lambda: list(propagate(Switching([1.0], None), torch.ones(3, 1), PLANS, "E", 1, noise())),
-         r"start must be a tensor \(O,\) or \(2, O\), got Tensor of shape \(3, 1\)"),
+         r"start must be .* \(2, O\), got .* \(3, 1\)"),
     ],
 )  # fmt: skip
 def test_wrong_types_are_named(call: object, words: str) -> None:

@@ -193,24 +193,31 @@ def test_configurations_out_of_range_are_refused(name: str, value: float) -> Non
 def test_data_that_do_not_fit_are_refused() -> None:
     for wrong in (0, 1.5, "3", None):
         for name, sizes in (("observations", (wrong, 1)), ("actions", (1, wrong))):
-            with pytest.raises(ValueError, match=f"{name} must be an integer >= 1, got {wrong!r}"):
+            with pytest.raises(
+                ValueError,
+                match=f"{name} must be (a whole number|at least 1)( or None)?, got {wrong!r}",
+            ):
                 Ensemble(*sizes)
     with pytest.raises(ValueError, match="config must be an EnsembleConfig or None, got 5"):
         Ensemble(1, 1, 5)
     ensemble, (before, actions, after) = small(learnt=False), steps(20)
-    with pytest.raises(ValueError, match=r"following must have the shape \(N, 3\), got \(19, 3\)"):
+    with pytest.raises(ValueError, match=r"following must be .* \(20, 3\) .*, got .* \(19, 3\)"):
         ensemble.learn(before, actions, after[:-1], seed=0)
-    with pytest.raises(ValueError, match=r"actions must have the shape \(N, 2\), got \(20, 1\)"):
+    with pytest.raises(ValueError, match=r"actions must be .* \(20, 2\) .*, got .* \(20, 1\)"):
         ensemble.learn(before, actions[:, :1], after, seed=0)
-    with pytest.raises(ValueError, match=r"observations must have the shape \(N, 3\), got \(0"):
+    with pytest.raises(ValueError, match=r"observations must be .* \(N, 3\) .*, got .* \(0"):
         ensemble.learn(before[:0], actions[:0], after[:0], seed=0)
     for wrong, found in (("x", "'x'"), (None, "None"), ([[1], [2, 3]], r"\[\[1\], \[2, 3\]\]")):
-        with pytest.raises(ValueError, match=rf"an array of numbers \(N, 3\), got {found}"):
+        with pytest.raises(
+            ValueError, match=rf"an array of shape \(N, 3\) of real numbers.*, got {found}"
+        ):
             ensemble.learn(wrong, actions, after, seed=0)
-    with pytest.raises(ValueError, match=r"seed must be an integer >= 0, got 0\.5"):
+    with pytest.raises(
+        ValueError, match=r"seed must be (a whole number|at least 0)( or None)?, got 0\.5"
+    ):
         ensemble.learn(before, actions, after, seed=0.5)
     before[3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"observations must be finite, got \[.*nan.*\] in row 3"):
+    with pytest.raises(ValueError, match=r"observations must be finite, got nan at \[3, 1\]"):
         ensemble.learn(before, actions, after, seed=0)
 
 
@@ -224,12 +231,16 @@ def test_lists_are_learnt_from_as_arrays_are() -> None:
 @pytest.mark.parametrize(
     ("observations", "actions", "words"),
     [
-        (np.zeros((4, 3)), torch.zeros(4, 2), "observations must be a tensor .*, got ndarray"),
-        (torch.zeros(4, 3), None, r"actions must be a tensor \(B, 2\) or \(3, B, 2\), got None"),
-        (torch.zeros(3), torch.zeros(2), r"observations must be .*, got \(3,\)"),
-        (torch.zeros(4, 4), torch.zeros(4, 2), r"observations must be .*, got \(4, 4\)"),
-        (torch.zeros(2, 4, 3), torch.zeros(2, 4, 2), r"observations must be .*, got \(2, 4, 3\)"),
-        (torch.zeros(4, 3), torch.zeros(5, 2), r"each observation needs an action, got \(4, 3\)"),
+        (np.zeros((4, 3)), torch.zeros(4, 2), "observations must be a Tensor .*, got ndarray"),
+        (torch.zeros(4, 3), None, r"actions must be a Tensor of shape \(4, 2\), got None"),
+        (torch.zeros(3), torch.zeros(2), r"observations must be .*, got .* \(3,\)"),
+        (torch.zeros(4, 4), torch.zeros(4, 2), r"observations must be .*, got .* \(4, 4\)"),
+        (
+            torch.zeros(2, 4, 3),
+            torch.zeros(2, 4, 2),
+            r"observations must be .*, got .* \(2, 4, 3\)",
+        ),
+        (torch.zeros(4, 3), torch.zeros(5, 2), r"actions must be .* \(4, 2\), got .* \(5, 2\)"),
     ],
 )
 def test_what_networks_cannot_read_is_named(

@@ -192,7 +192,7 @@ def test_wrong_frames_are_refused(small: VAE) -> None:
         small.interpolate(*good, float("nan"))
     with pytest.raises(ValueError, match=r"shape \(\.\.\., 4\) .*, got .* \(3,\)"):
         small.decode(np.zeros(3))
-    with pytest.raises(ValueError, match=r"codes must be .* without NaN or infinity"):
+    with pytest.raises(ValueError, match="codes must be finite, got nan"):
         small.decode(np.full(4, np.nan))
     with pytest.raises(ValueError, match="steps must be at least 2, got 1"):
         small.interpolate(*good, 1)

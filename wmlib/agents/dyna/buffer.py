@@ -5,8 +5,7 @@ Letters: B batch, D numbers in a state, A actions.
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from wmlib.scratch.checks import at_least
+from wmlib.typed import PositiveInt, Seed, as_array, typed
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -52,13 +52,11 @@ class TransitionBuffer:
         ValueError: a number is out of range.
     """
 
-    def __init__(self, scale: ArrayLike, *, batch: int = 64, seed: int = 0) -> None:
-        self.scale = as_floats("scale", scale).copy()  # (D,)
-        fits = (self.scale > 0) & (self.scale < math.inf)
-        if self.scale.ndim != 1 or not self.scale.size or not fits.all():
+    @typed
+    def __init__(self, scale: Any, *, batch: PositiveInt = 64, seed: Seed = 0) -> None:
+        self.scale = as_array("scale", scale, "D", finite=True).astype(np.float32)  # (D,)
+        if not (self.scale > 0).all():
             raise ValueError(f"scale must be D numbers above 0, got {scale!r}")
-        at_least("batch", batch, 1)
-        at_least("seed", seed, 0)
         self.batch = batch
         self._rng = np.random.default_rng([seed, 0])
         self._rows = np.empty((1024, 2 * self.size + 2), np.float32)  # s, a, r, s'
@@ -116,9 +114,7 @@ class TransitionBuffer:
         before = as_floats("a state", state)  # (D,)
         after = before if next_state is None else as_floats("a state", next_state)  # (D,)
         number = at_least("action", action, 0)  # type: ignore[arg-type]  # refuses the others
-        paid = as_floats("a reward", reward)
-        if paid.size != 1:
-            raise ValueError(f"a reward is one number, got {reward!r}")
+        paid = as_array("a reward", reward).astype(np.float32)  # ()
         if before.shape != (self.size,) or after.shape != (self.size,):
             raise ValueError(f"a state is {self.size} numbers, got {before.shape}, {after.shape}")
         row = np.concatenate([before, [np.float32(number)], paid.reshape(1), after])
@@ -144,25 +140,14 @@ class TransitionBuffer:
 
 
 def as_floats(name: str, value: ArrayLike | None) -> Floats:
-    """`value` as float32 numbers.
-
-    Raises:
-        ValueError: it does not hold numbers.
-    """
-    try:
-        found = np.asarray(value)
-    except ValueError:  # lists of unequal lengths
-        found = np.empty((), object)
-    if found.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must be numbers, got {value!r:.80}")
-    return found.astype(np.float32, copy=False)
+    """`value` as float32 numbers, or a ValueError."""
+    floats: Floats = as_array(name, value, ...).astype(np.float32, copy=False)
+    return floats
 
 
 def check_states(states: ArrayLike | None, size: int) -> None:
     """Raises ValueError: they are not states (B, D) or one (D,)."""
-    found = as_floats("states", states)
-    if found.ndim not in (1, 2) or found.shape[-1] != size:
-        raise ValueError(f"states must be numbers (B, {size}), got the shape {found.shape}")
+    as_array("states", states, *"B"[: np.ndim(states) > 1], size)  # type: ignore[arg-type]
 
 
 def check_actions(actions: ArrayLike, count: int, rows: int | None = None) -> None:
@@ -172,13 +157,3 @@ def check_actions(actions: ArrayLike, count: int, rows: int | None = None) -> No
         raise ValueError(f"actions must be integers in 0..{count - 1}, got {actions!r:.80}")
     if rows is not None and found.size != rows:
         raise ValueError(f"{rows} states need as many actions, got {found.size}")
-
-
-def check_parts(actions: int, buffer: object, config: object, kind: type, seed: int) -> None:
-    """Raises ValueError: what a model or a policy is made of is not as it must be."""
-    at_least("actions", actions, 1)
-    if not isinstance(buffer, TransitionBuffer):
-        raise ValueError(f"buffer must be a TransitionBuffer, got {buffer!r}")
-    if config is not None and not isinstance(config, kind):
-        raise ValueError(f"config must be a {kind.__name__} or None, got {config!r}")
-    at_least("seed", seed, 0)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 
-from wmlib.scratch.checks import at_least, check_step
+from wmlib.scratch.checks import check_step
+from wmlib.typed import PositiveInt, typed
 
 
 class Step(NamedTuple):
@@ -52,13 +53,13 @@ def live(agent: Learner, env: gym.Env[Any, Any]) -> Iterator[Step]:
             state = next_state
 
 
-def episode_lengths(agent: Learner, env: gym.Env[Any, Any], episodes: int) -> list[int]:
+@typed
+def episode_lengths(agent: Any, env: gym.Env[Any, Any], episodes: PositiveInt) -> list[int]:
     """Let an agent `live` for so many whole episodes, >= 1; returns the steps of each.
 
     Raises:
         ValueError: there is no episode, or as `live`.
     """
-    at_least("episodes", episodes, 1)
     lengths = []
     life = live(agent, env)
     for _ in range(episodes):

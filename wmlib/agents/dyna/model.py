@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,33 +19,29 @@ from wmlib.agents.dyna.buffer import (
     Integers,
     TransitionBuffer,
     check_actions,
-    check_parts,
     check_states,
 )
-from wmlib.scratch.checks import at_least, positive
 from wmlib.training import NotFiniteError, seeded
+from wmlib.typed import PositiveFloat, PositiveInt, Seed, typed
 
 
+@typed
 @dataclass(frozen=True)
 class NeuralModelConfig:
     """Hyper-parameters of `NeuralModel`."""
 
-    members: int = 5
+    members: PositiveInt = 5
     """E (Chua et al. 2018: 5)"""
-    units: int = 64
+    units: PositiveInt = 64
     """of each of the two hidden layers (ours)"""
-    batch: int = 64
+    batch: PositiveInt = 64
     """transitions from which each member learns in an update (ours)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (Chua et al. 2018: 1e-3)"""
-    end_weight: float = 10.0
+    end_weight: PositiveFloat = 10.0
     """how much more a transition that ended the episode weighs in the cross-entropy, > 0: ends are
     rare (10 in the code of Ha & Schmidhuber 2018). The odds of an imagined end are divided by it,
     or ends would be imagined that much too often."""
-
-    def __post_init__(self) -> None:
-        check_counts(self, "members", "units", "batch")
-        positive("end_weight", self.end_weight)
 
 
 class NeuralModel:
@@ -68,16 +63,16 @@ class NeuralModel:
         ValueError: there is no action, or another argument is not as it must be.
     """
 
+    @typed
     def __init__(
         self,
-        actions: int,
+        actions: PositiveInt,
         buffer: TransitionBuffer,
         config: NeuralModelConfig | None = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        check_parts(actions, buffer, config, NeuralModelConfig, seed)
         self.config = config = config or NeuralModelConfig()
         self.actions, self.buffer = actions, buffer
         self.network = seeded(
@@ -195,9 +190,3 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor, what: str) -> Tensor
     loss.backward()
     optimiser.step()
     return value
-
-
-def check_counts(config: Any, *counts: str) -> None:
-    for name in counts:
-        at_least(name, getattr(config, name), 1)
-    positive("learning_rate", config.learning_rate)

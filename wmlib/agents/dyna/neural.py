@@ -35,41 +35,43 @@ from wmlib.agents.dyna.buffer import (
     TransitionBuffer,
     as_floats,
     check_actions,
-    check_parts,
     check_states,
 )
-from wmlib.agents.dyna.model import check_counts, descend
-from wmlib.scratch.checks import within
+from wmlib.agents.dyna.model import descend
 from wmlib.training import seeded
+from wmlib.typed import (
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    ProperShare,
+    Seed,
+    Share,
+    check_same,
+    typed,
+)
 
 
+@typed
 @dataclass(frozen=True)
 class NeuralPolicyConfig:
     """Hyper-parameters of `NeuralPolicy`."""
 
-    units: int = 64
+    units: PositiveInt = 64
     """of each of the two hidden layers (ours)"""
-    batch: int = 64
+    batch: PositiveInt = 64
     """transitions in the update that a real one brings (ours)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (ours)"""
-    discount: float = 0.98
+    discount: ProperShare = 0.98
     """gamma in [0, 1), for each step (ours: at 0.99 values grow for longer and settle later)"""
-    target_rate: float = 0.02
+    target_rate: PositiveShare = 0.02
     """share of the new weights in the averaged target network, at each update (ours)"""
-    first_exploration: float = 1.0
+    first_exploration: Share = 1.0
     """epsilon at the first real step, in [0, 1]"""
-    last_exploration: float = 0.05
+    last_exploration: Share = 0.05
     """epsilon in the end, in [0, 1]"""
-    exploration_steps: int = 1000
+    exploration_steps: PositiveInt = 1000
     """real steps over which epsilon falls from the one to the other, linearly (ours)"""
-
-    def __post_init__(self) -> None:
-        check_counts(self, "units", "batch", "exploration_steps")
-        within("discount", self.discount, "[0, 1)")
-        within("target_rate", self.target_rate, "(0, 1]")
-        for name in ("first_exploration", "last_exploration"):
-            within(name, getattr(self, name), "[0, 1]")
 
 
 class NeuralPolicy:
@@ -86,16 +88,16 @@ class NeuralPolicy:
         ValueError: there is no action, or another argument is not as it must be.
     """
 
+    @typed
     def __init__(
         self,
-        actions: int,
+        actions: PositiveInt,
         buffer: TransitionBuffer,
         config: NeuralPolicyConfig | None = None,
         *,
-        seed: int = 0,
+        seed: Seed = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        check_parts(actions, buffer, config, NeuralPolicyConfig, seed)
         self.config = c = config or NeuralPolicyConfig()
         self.actions, self.buffer = actions, buffer
         self.network = seeded(
@@ -168,11 +170,7 @@ class NeuralPolicy:
         before, after = self.buffer.inputs(some[0]), self.buffer.inputs(some[3])  # (B, D) each
         taken = torch.from_numpy(np.asarray(some[1], np.int64))[:, None]  # (B, 1)
         paid = torch.from_numpy(as_floats("rewards", some[2]))[:, None]  # (B, 1)
-        if not len(before) == len(paid) == len(after):
-            raise ValueError(
-                f"{len(before)} states need as many rewards and next states, got {len(paid)} "
-                f"and {len(after)}"
-            )
+        check_same("how many rewards and next states", (len(paid), len(after)), (len(before),) * 2)
         before, after, taken, paid = (part.to(self.device) for part in (before, after, taken, paid))
         with torch.no_grad():
             goes_on = ~after[:, :1].isnan()  # (B, 1)

@@ -13,36 +13,37 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from wmlib.scratch.checks import at_least, within
+from wmlib.typed import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    PositiveShare,
+    ProperShare,
+    Share,
+    typed,
+)
 
-Seed = int | np.random.Generator
+Seed = NonNegativeInt | np.random.Generator
 
 
+@typed
 @dataclass(frozen=True)
 class DynaConfig:
     """Hyper-parameters of the agents."""
 
-    step_size: float = 0.1
+    step_size: PositiveShare = 0.1
     """alpha in (0, 1] (Sutton & Barto, example 8.1)"""
-    discount: float = 0.95
+    discount: ProperShare = 0.95
     """gamma in [0, 1), for each step (example 8.1)"""
-    exploration: float = 0.1
+    exploration: Share = 0.1
     """epsilon in [0, 1], the share of random actions (example 8.1)"""
-    planning: int = 5
+    planning: NonNegativeInt = 5
     """n, imagined updates for each real step; prioritized sweeping: at most so many"""
-    bonus: float = 0.0
+    bonus: NonNegativeFloat = 0.0
     """kappa >= 0 of Dyna-Q+; 0 is Dyna-Q. A pair not tried for tau real steps is imagined to pay
     kappa * sqrt(tau) more than it did [reward]"""
-    threshold: float = 1e-4
+    threshold: NonNegativeFloat = 1e-4
     """theta >= 0 of prioritized sweeping: smaller changes do not enter the queue [value]"""
-
-    def __post_init__(self) -> None:
-        within("step_size", self.step_size, "(0, 1]")
-        within("discount", self.discount, "[0, 1)")
-        within("exploration", self.exploration, "[0, 1]")
-        at_least("planning", self.planning, 0)
-        for name in ("bonus", "threshold"):
-            within(name, getattr(self, name), "[0, inf)")
 
 
 class QTable:
@@ -57,12 +58,15 @@ class QTable:
         ValueError: there is no state or no action.
     """
 
+    @typed
     def __init__(
-        self, states: int, actions: int, config: DynaConfig | None = None, *, seed: Seed = 0
+        self,
+        states: PositiveInt,
+        actions: PositiveInt,
+        config: DynaConfig | None = None,
+        *,
+        seed: Seed = 0,
     ) -> None:
-        at_least("states", states, 1)
-        at_least("actions", actions, 1)
-        check_config(config)
         self.config = config or DynaConfig()
         self.rows = [[0.0] * actions for _ in range(states)]  # (S, A)
         self._alpha, self._gamma = self.config.step_size, self.config.discount
@@ -105,9 +109,8 @@ class TabularModel:
         ValueError: there is no state or no action.
     """
 
-    def __init__(self, states: int, actions: int) -> None:
-        at_least("states", states, 1)
-        at_least("actions", actions, 1)
+    @typed
+    def __init__(self, states: PositiveInt, actions: PositiveInt) -> None:
         self.time = 0
         """real transitions seen"""
         self.visited: list[int] = []
@@ -213,20 +216,13 @@ class Visited:
         return self._transitions
 
 
-def check_config(config: object) -> None:
-    """Raises ValueError: it is something else than a `DynaConfig` or None."""
-    if not isinstance(config, DynaConfig | None):
-        raise ValueError(f"config must be a DynaConfig or None, got {config!r}")
-
-
+@typed
 def table_size(env: gym.Env[Any, Any]) -> tuple[int, int]:
     """(S, A) of an environment with Discrete states and actions.
 
     Raises:
         ValueError: it is no environment, or a space is not Discrete or does not begin at 0.
     """
-    if not isinstance(env, gym.Env):
-        raise ValueError(f"env must be a Gymnasium environment, got {env!r}")
     sizes = []
     for name in ("observation_space", "action_space"):
         space = getattr(env, name)

@@ -34,10 +34,10 @@ from wmlib.agents.dyna.tables import (
     QTable,
     Seed,
     TabularModel,
-    check_config,
     table_size,
 )
 from wmlib.scratch.checks import at_least
+from wmlib.typed import typed
 
 
 class DynaQ:
@@ -61,10 +61,10 @@ class DynaQ:
         ValueError: the spaces are not Discrete, or do not begin at 0.
     """
 
+    @typed
     def __init__(
         self, env: gym.Env[Any, Any], config: DynaConfig | None = None, *, seed: Seed = 0
     ) -> None:
-        check_config(config)
         self.config = config or DynaConfig()
         acting, self._rng = np.random.default_rng(seed).spawn(2)
         states, actions = table_size(env)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from wmlib.scratch.checks import at_least, within
+from wmlib.typed import NonNegativeInt, PositiveFloat, ProperShare, as_array, typed
 
 
+@typed
 def value_iteration(
-    next_states: ArrayLike, rewards: ArrayLike, discount: float, tolerance: float = 1e-12
+    next_states: Any, rewards: Any, discount: ProperShare, tolerance: PositiveFloat = 1e-12
 ) -> NDArray[np.float64]:
     """The action values of a deterministic world under its best policy.
 
@@ -31,20 +32,10 @@ def value_iteration(
     Raises:
         ValueError: shapes differ or are not (S, A), or a number is out of range.
     """
-    try:
-        after, paid = np.asarray(next_states), np.asarray(rewards, dtype=np.float64)  # (S, A)
-    except (TypeError, ValueError):
-        raise ValueError("next_states and rewards must both be numbers (S, A)") from None
-    if after.ndim != 2 or after.shape != paid.shape or after.size == 0:
-        raise ValueError(
-            f"next_states and rewards must both be (S, A), got {after.shape} and {paid.shape}"
-        )
-    if after.dtype.kind not in "iu" or after.min() < -1 or after.max() >= len(after):
+    after = as_array("next_states", next_states, "S", "A", dtype="whole")
+    paid = as_array("rewards", rewards, *after.shape, finite=True).astype(np.float64)  # (S, A)
+    if after.min() < -1 or after.max() >= len(after):
         raise ValueError(f"next_states must be integers in -1..{len(after) - 1}")
-    if not np.isfinite(paid).all():
-        raise ValueError("rewards must be finite, got a NaN or an infinity")
-    within("discount", discount, "[0, 1)")
-    within("tolerance", tolerance, "(0, inf)")
     values = np.zeros_like(paid)  # (S, A)
     while True:
         ahead = np.where(after < 0, 0.0, values.max(axis=1)[after])  # (S, A)
@@ -53,7 +44,8 @@ def value_iteration(
             return values
 
 
-def greedy_path(values: Any, next_states: Any, start: int) -> list[int]:
+@typed
+def greedy_path(values: Any, next_states: Any, start: NonNegativeInt) -> list[int]:
     """The states on the best way from `start`, by action values and a belief of what follows.
 
     Args:
@@ -68,7 +60,7 @@ def greedy_path(values: Any, next_states: Any, start: int) -> list[int]:
     Raises:
         ValueError: `start` is no state.
     """
-    if at_least("start", start, 0) >= len(values):
+    if start >= len(values):
         raise ValueError(f"start must be one of {len(values)} states from 0, got {start}")
     path, seen = [int(start)], {int(start)}
     while True:

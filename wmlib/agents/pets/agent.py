@@ -27,8 +27,9 @@ from tqdm.auto import tqdm
 from wmlib.agents.pets.ensemble import Ensemble, EnsembleConfig
 from wmlib.agents.pets.particles import (
     Particles,
+    Propagation,
     Reward,
-    check_propagation,
+    check_particles,
     expected_returns,
     rewards_of,
 )
@@ -38,26 +39,25 @@ from wmlib.replay import Growing, episode_name
 from wmlib.runs import own_run
 from wmlib.scratch.checks import at_least, check_step
 from wmlib.training import History, resumed, save_state, seeded
+from wmlib.typed import PositiveInt, typed
 
 VARIANTS = ("D", "P", "DE", "PE")
 
 
+@typed
 @dataclass(frozen=True)
 class PETSConfig:
     """Hyper-parameters of PETS."""
 
-    propagation: str = "TSinf"
-    """one of `PROPAGATIONS`, see `propagate` (paper: TSinf in the authors' code)"""
-    particles: int = 10
+    propagation: Propagation = "TSinf"
+    """see `propagate` (paper: TSinf in the authors' code)"""
+    particles: PositiveInt = 10
     """N, a multiple of the members (paper: 20; ours: for two cores)"""
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     cem: CEMConfig = field(default_factory=CEMConfig)
 
     def __post_init__(self) -> None:
-        for name, kind in (("ensemble", EnsembleConfig), ("cem", CEMConfig)):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name} must be of {kind.__name__}, got {getattr(self, name)!r}")
-        check_propagation(self.propagation, self.particles, self.ensemble.members)
+        check_particles(self.particles, self.ensemble.members)
 
     def variant(self, name: str) -> PETSConfig:
         """The ablations of the paper: a deterministic (D) or probabilistic (P) network, or an

@@ -10,58 +10,57 @@ Letters: E members, B examples, O numbers in an observation, A in an action, F =
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wmlib.scratch.checks import at_least, positive, within
 from wmlib.training import History, fit
+from wmlib.typed import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Share,
+    as_array,
+    check_shape,
+    typed,
+)
 
 
+@typed
 @dataclass(frozen=True)
 class EnsembleConfig:
     """Hyper-parameters of the networks. "Paper" is Chua et al. 2018, mostly the authors' code."""
 
-    members: int = 5
+    members: PositiveInt = 5
     """E (paper: 5)"""
     probabilistic: bool = True
     """whether a member predicts a variance too; if not, it learns from squared errors"""
-    layers: int = 3
+    layers: PositiveInt = 3
     """hidden ones (paper: 3 or 4)"""
-    units: int = 64
+    units: PositiveInt = 64
     """in a hidden layer (paper: 200, or 500 on cart-pole; ours: for two cores)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's (paper: 1e-3)"""
-    cooldown: float = 0.3
+    cooldown: Share = 0.3
     """share of the updates over which the learning rate falls to 0 (ours; paper: none)"""
-    batch: int = 32
+    batch: PositiveInt = 32
     """B, examples an update (paper: 32)"""
-    epochs: int = 50
+    epochs: PositiveInt = 50
     """passes over the data each time it learns (paper: 5, from networks of earlier trials; so do
     ours, but ten short trials must suffice)"""
-    weight_decay: float = 1e-4
+    weight_decay: NonNegativeFloat = 1e-4
     """of all weights: half of it times their squares is added to the loss (paper: 2.5e-5 to 5e-4,
     by layer)"""
-    bound_weight: float = 0.01
+    bound_weight: NonNegativeFloat = 0.01
     """of the width of the bounds on log-variances in the loss (paper: 0.01)"""
-
-    def __post_init__(self) -> None:
-        for name in ("members", "layers", "units", "batch", "epochs"):
-            at_least(name, getattr(self, name), 1)
-        if not isinstance(self.probabilistic, bool):
-            raise ValueError(f"probabilistic must be True or False, got {self.probabilistic!r}")
-        positive("learning_rate", self.learning_rate)
-        within("cooldown", self.cooldown, "[0, 1]")
-        for name in ("weight_decay", "bound_weight"):
-            within(name, getattr(self, name), "[0, inf)")
 
 
 class Prediction(NamedTuple):
@@ -94,14 +93,14 @@ class Ensemble(nn.Module):
     target_mean: Tensor  # (O,)
     target_scale: Tensor  # (O,)
 
+    @typed
     def __init__(
-        self, observations: int, actions: int, config: EnsembleConfig | None = None
+        self,
+        observations: PositiveInt,
+        actions: PositiveInt,
+        config: EnsembleConfig | None = None,
     ) -> None:
         super().__init__()
-        observations = at_least("observations", observations, 1)
-        actions = at_least("actions", actions, 1)
-        if not isinstance(config, EnsembleConfig | None):
-            raise ValueError(f"config must be an EnsembleConfig or None, got {config!r}")
         self.config = c = config or EnsembleConfig()
         self.observations, self.actions = observations, actions
         outputs = observations * (2 if c.probabilistic else 1)
@@ -140,21 +139,9 @@ class Ensemble(nn.Module):
 
     def check_inputs(self, observations: Tensor, actions: Tensor) -> None:
         """Raises ValueError: they are not tensors (E, B, O) and (E, B, A), or (B, O) and (B, A)."""
-        named = (("observations", observations, self.observations),
-                 ("actions", actions, self.actions))  # fmt: skip
-        for name, value, width in named:
-            fits = isinstance(value, Tensor) and value.ndim in (2, 3) and value.shape[-1] == width
-            if not fits or (value.ndim == 3 and len(value) != self.config.members):
-                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-                raise ValueError(
-                    f"{name} must be a tensor (B, {width}) or ({self.config.members}, B, {width}), "
-                    f"got {found}"
-                )
-        if observations.shape[:-1] != actions.shape[:-1]:
-            raise ValueError(
-                f"each observation needs an action, got {tuple(observations.shape)} and "
-                f"{tuple(actions.shape)}"
-            )
+        members = [self.config.members] * (getattr(observations, "ndim", 2) > 2)
+        check_shape("observations", observations, Tensor, *members, "B", self.observations)
+        check_shape("actions", actions, Tensor, *observations.shape[:-1], self.actions)
 
     def _changes(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log-variance (E, B, O) of the normalised changes."""
@@ -197,13 +184,14 @@ class Ensemble(nn.Module):
             total = total + self.config.bound_weight * width
         return {"total": total, "fit": fitted}
 
+    @typed
     def learn(
         self,
-        observations: np.ndarray,
-        actions: np.ndarray,
-        following: np.ndarray,
+        observations: Any,
+        actions: Any,
+        following: Any,
         *,
-        seed: int,
+        seed: Seed,
         progress: bool = False,
     ) -> History:
         """Learn from N real steps, going on from the weights there are.
@@ -226,9 +214,13 @@ class Ensemble(nn.Module):
                 finite (the message names its row); or the seed is not an integer >= 0.
             NotFiniteError: a loss is NaN or infinite.
         """
-        at_least("seed", seed, 0)
-        arrays = check_steps(observations, actions, following, self.observations, self.actions)
-        rows = len(actions)
+        first = as_array("observations", observations, "N", self.observations, finite=True)
+        rows = len(first)
+        arrays = (
+            first,
+            as_array("actions", actions, rows, self.actions, finite=True),
+            as_array("following", following, rows, self.observations, finite=True),
+        )
         before, did, after = (
             torch.as_tensor(array, dtype=torch.float32, device=self.device) for array in arrays
         )
@@ -250,33 +242,6 @@ class Ensemble(nn.Module):
             learning_rate=c.learning_rate, cooldown=c.cooldown, description="learning the model",
             progress=progress,
         )  # fmt: skip
-
-
-def check_steps(
-    observations: np.ndarray, actions: np.ndarray, following: np.ndarray, o: int, a: int
-) -> list[np.ndarray]:
-    """The three as arrays (N, O), (N, A), (N, O), N >= 1.
-
-    Raises:
-        ValueError: one has another shape, holds no numbers, or holds one that is not finite.
-    """
-    arrays: list[np.ndarray] = []
-    named = {"observations": observations, "actions": actions, "following": following}
-    for (name, value), width in zip(named.items(), (o, a, o), strict=True):
-        array = np.empty((), object)
-        with contextlib.suppress(TypeError, ValueError):
-            if (found := np.asarray(value)).dtype.kind in "biuf":
-                array = found.astype(np.float64)
-        if array.dtype == object:
-            raise ValueError(f"{name} must be an array of numbers (N, {width}), got {value!r:.80}")
-        rows = len(arrays[0]) if arrays else len(array) if array.ndim else 0
-        if array.shape != (rows, width) or not rows:
-            raise ValueError(f"{name} must have the shape (N, {width}), got {array.shape}")
-        if not (finite := np.isfinite(array).all(1)).all():
-            row = int(finite.argmin())
-            raise ValueError(f"{name} must be finite, got {array[row]} in row {row}")
-        arrays.append(array)
-    return arrays
 
 
 def bootstrap_batches(

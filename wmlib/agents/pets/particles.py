@@ -6,37 +6,24 @@ Letters: E members, N particles, P plans (the population), T horizon, O observat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from wmlib.agents.pets.ensemble import Ensemble
-from wmlib.planning import described
-from wmlib.scratch.checks import at_least
+from wmlib.typed import check_shape, check_type
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What a step earns: observations (..., O), actions (..., A) and next observations (..., O), to
 rewards (...). It is given, not learned."""
-PROPAGATIONS = ("TS1", "TSinf", "E")
+Propagation = Literal["TS1", "TSinf", "E"]
 
 
-def check_propagation(propagation: str, particles: int, members: int) -> None:
-    """Raises ValueError: it is none of `PROPAGATIONS`, or N is not a multiple of E."""
-    if propagation not in PROPAGATIONS:
-        raise ValueError(f"propagation must be one of {PROPAGATIONS}, got {propagation!r}")
-    if at_least("particles", particles, 1) % members:
+def check_particles(particles: int, members: int) -> None:
+    """Raises ValueError: N is not a multiple of E."""
+    if particles % members:
         raise ValueError(f"particles must be a multiple of {members} members, got {particles}")
-
-
-def check_plans(start: Tensor, plans: Tensor) -> None:
-    """Raises ValueError: they are not tensors (O,) or (P, O), and (P, T, A)."""
-    if not isinstance(plans, Tensor) or plans.ndim != 3:
-        raise ValueError(f"plans must be a tensor (P, T, A), got {described(plans)}")
-    if not isinstance(start, Tensor) or start.shape[:-1] not in ((), plans.shape[:1]):
-        raise ValueError(
-            f"start must be a tensor (O,) or ({len(plans)}, O), got {described(start)}"
-        )
 
 
 class Particles(NamedTuple):
@@ -54,7 +41,7 @@ def propagate(
     ensemble: Ensemble,
     start: Tensor,
     plans: Tensor,
-    propagation: str,
+    propagation: Propagation,
     particles: int,
     generator: torch.Generator,
 ) -> Iterator[Particles]:
@@ -73,7 +60,7 @@ def propagate(
         ensemble: E members.
         start: (O,) where all plans begin, or (P, O).
         plans: (P, T, A).
-        propagation: one of `PROPAGATIONS`.
+        propagation: one of `Propagation`.
         particles: N, a multiple of E.
         generator: of noise and deals.
 
@@ -84,9 +71,12 @@ def propagate(
         ValueError: the propagation is unknown, N is not a multiple of E, or the start or the plans
             are something else.
     """
-    check_plans(start, plans)
+    check_shape("plans", plans, Tensor, "P", "T", "A")
+    check_type("start", start, Tensor)
+    check_shape("start", start, Tensor, *plans.shape[: start.ndim - 1], "O")
     e, (p, horizon, _) = ensemble.config.members, plans.shape
-    check_propagation(propagation, particles, e)
+    check_type("propagation", propagation, Propagation)
+    check_particles(particles, e)
     n = particles
     if propagation == "E":
         n = 1
@@ -128,7 +118,7 @@ def expected_returns(
     reward: Reward,
     start: Tensor,
     plans: Tensor,
-    propagation: str,
+    propagation: Propagation,
     particles: int,
     generator: torch.Generator,
 ) -> Tensor:
@@ -157,9 +147,5 @@ def rewards_of(reward: Reward, step: Particles) -> Tensor:
         ValueError: the function returns something else.
     """
     given, shape = reward(*step), step.observations.shape[:-1]
-    if not isinstance(given, Tensor) or given.shape != shape:
-        found = tuple(given.shape) if isinstance(given, Tensor) else f"a {type(given).__name__}"
-        raise ValueError(
-            f"the reward function must return a tensor (N, P), here {tuple(shape)}, got {found}"
-        )
+    check_shape("what the reward function returns", given, Tensor, *shape)
     return given

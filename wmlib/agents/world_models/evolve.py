@@ -25,11 +25,11 @@ from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
-from wmlib.returns import Discount, lambda_returns
+from wmlib.returns import lambda_returns
 from wmlib.runs import check_identity
 from wmlib.storage import open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, restore, seeded, state_arrays
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, PositiveShare, Seed, typed
 
 
 @typed
@@ -49,7 +49,7 @@ class DreamTrainingConfig:
     """tau of the dream (paper: 1.15 in Doom; chapter 5 compares)"""
     sigma: PositiveFloat = 0.1
     """first step size of CMA-ES (paper's code: 0.1)"""
-    discount: Discount = 0.999
+    discount: PositiveShare = 0.999
     """gamma, for each decision (ours: nearly none; 0.965 with a value function)"""
     value: bool = False
     """whether a value function stands beyond the horizon; without it the dream just stops"""

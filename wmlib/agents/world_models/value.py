@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from wmlib.returns import Discount
-from wmlib.typed import PositiveFloat, PositiveInt, Share, typed
+from wmlib.typed import PositiveFloat, PositiveInt, PositiveShare, Share, typed
 
 
 @typed
@@ -28,13 +25,13 @@ class ValueConfig:
     """F = Z + H, inputs"""
     units: PositiveInt = 256
     """of the one hidden layer (ours)"""
-    discount: Discount = 0.965
+    discount: PositiveShare = 0.965
     """gamma, for each decision: a half-life of 19 decisions (ours)"""
     trace: Share = 0.95
     """lambda of the lambda-return (Dreamer: 0.95)"""
     learning_rate: PositiveFloat = 1e-3
     """Adam's (ours)"""
-    target_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    target_rate: PositiveShare = 0.05
     """share of the new weights in the averaged target network, at each update (ours)"""
 
 
