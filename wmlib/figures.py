@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from wmlib.storage import write_atomically
+from wmlib.typed import PositiveFloat, PositiveInt, Shape, check_same, typed
 
 # Okabe & Ito's hues, at lightnesses that keep each 3 : 1 apart from a white sheet (their orange and
 # sky blue are not) and from one another, for colour-blind readers too.
+Film = Annotated[np.ndarray, Shape("T", "H", "W", 3, dtype="uint8")]
 BLUE, ORANGE, GREEN = "#1a56b8", "#cf8000", "#006b52"
 PINK, SKY, RED, GREY = "#c65fae", "#3498d4", "#a8201a", "#858585"
 
@@ -38,8 +41,8 @@ def filmstrip(
     if len(columns) != 1 or columns == {0}:
         raise ValueError(f"all rows need the same number of frames, got {sorted(columns)}")
     (t,) = columns
-    if titles is not None and len(titles) != t:
-        raise ValueError(f"{t} columns need as many titles, got {len(titles)}")
+    if titles is not None:
+        check_same("the number of titles", len(titles), t)
     figure, axes = plt.subplots(
         len(rows), t, figsize=(size * t + 0.9, (size + 0.08) * len(rows) + 0.3), squeeze=False
     )
@@ -55,16 +58,19 @@ def filmstrip(
     return figure
 
 
-def save_gif(path: str | Path, frames: np.ndarray, fps: float = 17.0, scale: int = 4) -> None:
+@typed
+def save_gif(
+    path: str | Path, frames: Film, fps: PositiveFloat = 17.0, scale: PositiveInt = 4
+) -> None:
     """Write frames (T, H, W, 3) uint8 as an animated GIF, atomically; each pixel `scale` wide.
 
     Raises:
         ValueError: the name does not end in .gif, the frames are others, or a number is not
             positive.
     """
-    images = _images(frames, fps, scale)
     if Path(path).suffix != ".gif":
         raise ValueError(f"a film's name ends in .gif, got {path}")
+    images = _images(frames, scale)
     buffer = io.BytesIO()
     images[0].save(
         buffer, format="GIF", save_all=True, append_images=images[1:], duration=1000 / fps, loop=0
@@ -72,9 +78,10 @@ def save_gif(path: str | Path, frames: np.ndarray, fps: float = 17.0, scale: int
     write_atomically(path, buffer.getvalue())
 
 
+@typed
 def film_html(
-    frames: np.ndarray, alt: str, *, summary: str = "Play the film", fps: float = 17.0,
-    scale: int = 4,
+    frames: Film, alt: str, *, summary: str = "Play the film", fps: PositiveFloat = 17.0,
+    scale: PositiveInt = 4,
 ) -> str:  # fmt: skip
     """A film for a page, as HTML. It is folded away: nothing moves until the reader opens it.
 
@@ -88,7 +95,7 @@ def film_html(
     Raises:
         ValueError: the frames are others, or a number is not positive.
     """
-    images = _images(frames, fps, 1)
+    images = _images(frames, 1)
     buffer = io.BytesIO()
     images[0].save(
         buffer, format="WEBP", save_all=True, append_images=images[1:],
@@ -103,12 +110,6 @@ def film_html(
     )
 
 
-def _images(frames: np.ndarray, fps: float, scale: int) -> list[Image.Image]:
-    if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames) or frames.dtype != np.uint8:
-        raise ValueError(
-            f"a film needs frames (T, H, W, 3) of uint8, got {frames.shape} of {frames.dtype}"
-        )
-    if not fps > 0 or scale < 1:
-        raise ValueError(f"fps and scale must be positive, got {fps} and {scale}")
+def _images(frames: np.ndarray, scale: int) -> list[Image.Image]:
     big = frames.repeat(scale, 1).repeat(scale, 2)  # (T, scale H, scale W, 3)
     return [Image.fromarray(frame) for frame in big]

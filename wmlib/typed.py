@@ -346,7 +346,8 @@ def _limits(base: Any, extras: Iterable[Any]) -> str:
             }
     least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     if most not in (None, math.inf):
-        return f"in {'(['['ge' in bounds]}{least:g}, {most:g}{')]'['le' in bounds]}"
+        least, most = (f"{x:g}" if isinstance(x, float) else x for x in (least, most))
+        return f"in {'(['['ge' in bounds]}{least}, {most}{')]'['le' in bounds]}"
     if "gt" in bounds and least in (0, -math.inf):
         return "a positive number" if least == 0 else "a finite number"
     return (

@@ -75,24 +75,26 @@ def test_what_does_not_drive_is_refused(agent: Agent, starts: Starts) -> None:
     wrong: list[tuple[Any, dict[str, Any], str]] = [
         (pair, {"driver": "C"}, "driver must be"),
         (agent, {"driver": "you"}, "driver must be"),
-        (agent, {"temperature": 0}, "temperature must be in 0.1 to 2.0, got 0"),
-        (agent, {"temperature": 2.5}, "temperature must be in 0.1 to 2.0, got 2.5"),
+        (agent, {"temperature": 0}, r"temperature must be in \[0.1, 2\], got 0"),
+        (agent, {"temperature": 2.5}, r"temperature must be in \[0.1, 2\], got 2.5"),
         (agent, {"temperature": float("nan")}, "temperature must be in .* got nan"),
-        (agent, {"seed": -1}, "seed must be in 0 to 4294967295, got -1"),
+        (agent, {"seed": -1}, r"seed must be in \[0, 4294967296\), got -1"),
         (agent, {"seed": 2**32}, "seed must be in"),
         (agent, {"seconds_per_decision": 0}, "seconds_per_decision"),
-        ((agent.vision, other), {}, "this M reads 2 actions"),
+        ((agent.vision, other), {}, r"M's actions .* must be 3, got 2"),
         (agent, {"starts": starts.take(slice(0, 0))}, "at least one start"),
     ]
     for world, options, message in wrong:
         with pytest.raises(ValueError, match=message):
             DriveTheDream(world, **{"starts": starts, **options})
     for world in (None, agent.vision, (agent.memory, agent.vision)):
-        with pytest.raises(TypeError, match="an Agent or a pair"):
+        with pytest.raises(
+            TypeError, match=r"world must be an Agent or a tuple \(a VAE, an MDNRNN\), got"
+        ):
             DriveTheDream(world, starts=starts)  # type: ignore[arg-type]
     for options, message in (
-        ({"starts": None}, "starts must be Starts"),
-        ({"starts": starts.z}, "starts must be Starts"),
+        ({"starts": None}, "starts must be a Starts, got None"),
+        ({"starts": starts.z}, "starts must be a Starts, got Tensor"),
         ({"temperature": "hot"}, "temperature must be a number, got 'hot'"),
         ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
     ):
@@ -109,7 +111,7 @@ def test_a_model_of_another_shape_or_with_nan_is_refused(agent: Agent, starts: S
         broken.lstm.weight_hh_l0[3, 4] = float("nan")
     nowhere = starts._replace(z=torch.full_like(starts.z, float("inf")))
     for world, begin, message in (
-        ((narrow, agent.memory), starts, "V has codes of 8 numbers, M of 32"),
+        ((narrow, agent.memory), starts, "V's latents must be 32, got 8"),
         ((narrow, small), starts, r"starts need z \(3, 8\) of float32, got \(3, 32\)"),
         (replace(agent, vision=narrow, memory=small), starts, "starts need z"),
         ((agent.vision, broken), starts, "memory.lstm.weight_hh_l0 holds NaN or infinity"),

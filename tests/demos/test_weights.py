@@ -133,10 +133,10 @@ def test_parts_that_do_not_fit_are_refused(agent: Agent) -> None:
     many = LinearController(np.zeros((2, 867)))
     two = LinearController(np.zeros(578), ControllerConfig(squash=("tanh", "tanh")))
     wrong: list[tuple[tuple[Any, ...], str]] = [
-        ((other, memory), "V has codes of 16 numbers, M of 32"),
-        ((vision, narrow, controller), "C reads z 32 and h 256"),
-        ((vision, memory, many), "one controller drives, got 2"),
-        ((vision, memory, two), "gives 2 actions"),
+        ((other, memory), "V's latents must be 32, got 16"),
+        ((vision, narrow, controller), "hidden numbers of C must be 8, got 256"),
+        ((vision, memory, many), "controllers that drive must be 1, got 2"),
+        ((vision, memory, two), r"actions of C must be \(32, 3\), got \(32, 2\)"),
         ((vision, memory, controller, silence(narrow)), "starts need hidden"),
         ((vision, memory, None, silence(memory, 0)), "at least one start"),
         ((vision, memory, None, silence(memory, MOST_STARTS + 1)), "at most 64 starts, got 65"),

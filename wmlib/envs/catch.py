@@ -42,7 +42,6 @@ Letters: N environments, H W C of a picture.
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -50,7 +49,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from wmlib.typed import typed
+from wmlib.typed import PositiveFloat, Share, as_array, typed
 
 ROWS, COLUMNS = 10, 5
 SIDE = 16
@@ -134,11 +133,7 @@ def read(pictures: np.ndarray) -> Board:
     Raises:
         ValueError: another shape, or no finite numbers.
     """
-    light = np.asarray(pictures)
-    if light.shape[-3:] != (SIDE, SIDE, 1):
-        raise ValueError(f"pictures must have shape (..., {SIDE}, {SIDE}, 1), got {light.shape}")
-    if light.dtype.kind not in "uif" or not np.isfinite(light).all():
-        raise ValueError("pictures must be finite numbers")
+    light = as_array("pictures", pictures, ..., SIDE, SIDE, 1, finite=True)
     flat = light.reshape(*light.shape[:-3], SIDE * SIDE).astype(np.float64)  # (..., H * W)
     cell = (flat @ _BALLS.reshape(-1, SIDE * SIDE).T).argmax(-1)  # (...)
     paddle = (flat @ _PADDLES.reshape(-1, SIDE * SIDE).T).argmax(-1)  # (...)
@@ -146,7 +141,7 @@ def read(pictures: np.ndarray) -> Board:
 
 
 @typed
-def drift(wind: float) -> np.ndarray:
+def drift(wind: Share) -> np.ndarray:
     """The true distribution of the ball's next column, which a model's forecast is held against.
 
     Args:
@@ -159,23 +154,12 @@ def drift(wind: float) -> np.ndarray:
     Raises:
         ValueError: the wind is not in [0, 1].
     """
-    check_wind(wind)
     chances = np.zeros((COLUMNS, COLUMNS))
     for column in range(COLUMNS):
         chances[column, column] += 1 - wind
         chances[column, max(column - 1, 0)] += wind / 2
         chances[column, min(column + 1, COLUMNS - 1)] += wind / 2
     return chances
-
-
-def check_wind(wind: float) -> None:
-    if not 0 <= wind <= 1:
-        raise ValueError(f"wind must be in [0, 1], got {wind}")
-
-
-def check_scale(scale: float) -> None:
-    if not 0 < scale < math.inf:
-        raise ValueError(f"scale must be above 0 and finite, got {scale}")
 
 
 def weather(draws: np.ndarray, wind: float) -> tuple[np.ndarray, np.ndarray]:
@@ -222,12 +206,10 @@ class PixelCatch(gym.Env[Any, Any]):
     @typed
     def __init__(
         self,
-        wind: float = 0.0,
-        scale: float = 1.0,
+        wind: Share = 0.0,
+        scale: PositiveFloat = 1.0,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        check_wind(wind)
-        check_scale(scale)
         self.wind, self.scale = float(wind), float(scale)
         self.render_mode = render_mode
         self.observation_space = spaces.Box(0, 255, (SIDE, SIDE, 1), np.uint8)
@@ -262,11 +244,7 @@ class PixelCatch(gym.Env[Any, Any]):
         """
         if self.board is None or self.board.row == STEPS:
             raise ResetNeeded(NEEDS_RESET)
-        try:
-            action = operator.index(action)
-        except TypeError:
-            raise ValueError(f"action must be 0, 1 or 2, got {action!r}") from None
-        if not 0 <= action < len(ACTIONS):
+        if not self.action_space.contains(action):
             raise ValueError(f"action must be 0, 1 or 2, got {action!r}")
         row, column, paddle = self.board
         paddle = min(max(paddle + action - 1, 0), COLUMNS - 1)

@@ -25,7 +25,7 @@ from wmlib.envs.catch import (
     enlarged,
     weather,
 )
-from wmlib.typed import typed
+from wmlib.typed import PositiveFloat, PositiveInt, Share, typed
 
 
 class PixelCatchVector(VectorEnv[Any, Any, np.ndarray]):
@@ -57,14 +57,12 @@ class PixelCatchVector(VectorEnv[Any, Any, np.ndarray]):
     @typed
     def __init__(
         self,
-        num_envs: int = 1,
-        wind: float = 0.0,
-        scale: float = 1.0,
+        num_envs: PositiveInt = 1,
+        wind: Share = 0.0,
+        scale: PositiveFloat = 1.0,
         render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
         single = PixelCatch(wind, scale, render_mode)
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         self.num_envs = int(num_envs)
         self.wind, self.scale, self.render_mode = single.wind, single.scale, render_mode
         self.single_observation_space = single.observation_space

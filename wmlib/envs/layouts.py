@@ -10,6 +10,8 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wmlib.typed import PositiveInt, check_same, check_type, typed
+
 Cell = tuple[int, int]
 """(row, column), counted from the top left."""
 ACTIONS = ("up", "down", "left", "right")
@@ -74,8 +76,8 @@ class Layout:
     """cells that end the episode; any iterable of (row, column), at least one"""
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns"):
-            at_least(name, getattr(self, name), 1)
+        check_type("rows", self.rows, PositiveInt)
+        check_type("columns", self.columns, PositiveInt)
         object.__setattr__(self, "start", self._inside("start", self.start))
         for name in ("walls", "goals"):
             try:
@@ -88,12 +90,8 @@ class Layout:
             object.__setattr__(self, name, cells)
         if not self.goals:
             raise ValueError("goals must hold at least one cell, got none")
-        if self.start in self.walls:
-            raise ValueError(f"the start must be a free cell, got a wall at {self.start}")
-        if walled := sorted(self.goals & self.walls):
-            raise ValueError(f"a goal must be a free cell, got a wall at {walled[0]}")
-        if self.start in self.goals:
-            raise ValueError(f"the start must not be a goal, got both at {self.start}")
+        if both := sorted(({self.start} | self.goals) & self.walls | ({self.start} & self.goals)):
+            raise ValueError(f"start, goals and walls must be apart, got two of them at {both[0]}")
         self.shortest_path()
 
     def _inside(self, name: str, cell: Iterable[int]) -> Cell:
@@ -108,6 +106,7 @@ class Layout:
         return row, column
 
     @classmethod
+    @typed
     def parse(cls, text: str) -> Layout:
         """Read a drawing: one S, at least one G, # for a wall, . for a free cell.
 
@@ -115,22 +114,15 @@ class Layout:
             ValueError: no text, rows differ in length, another character, no S or several; or as
                 `Layout`.
         """
-        if not isinstance(text, str):
-            raise ValueError(f"a maze is drawn as text of S, G, # and ., got {text!r}")
         lines = text.split()
         found: dict[str, list[Cell]] = {mark: [] for mark in "SG#."}
         for row, line in enumerate(lines):
-            if len(line) != len(lines[0]):
-                raise ValueError(
-                    f"rows must be equally long, got {len(lines[0])} cells in row 0 and "
-                    f"{len(line)} in row {row}"
-                )
+            check_same(f"the number of cells in row {row}", len(line), len(lines[0]))
             for column, mark in enumerate(line):
                 if mark not in found:
                     raise ValueError(f"a cell is S, G, # or ., got {mark!r} at {(row, column)}")
                 found[mark].append((row, column))
-        if len(found["S"]) != 1:
-            raise ValueError(f"a maze has one start S, got {len(found['S'])}")
+        check_same("the number of starts S", len(found["S"]), 1)
         return cls(
             len(lines), len(lines[0]), frozenset(found["#"]), found["S"][0], frozenset(found["G"])
         )
@@ -144,7 +136,8 @@ class Layout:
             for row in range(self.rows)
         )
 
-    def scaled(self, down: int, across: int) -> Layout:
+    @typed
+    def scaled(self, down: PositiveInt, across: PositiveInt) -> Layout:
         """The same maze at a finer resolution: each cell becomes `down` x `across` cells.
 
         All parts of a goal are goals. The start is the upper left part of the old one.
@@ -152,8 +145,6 @@ class Layout:
         Raises:
             ValueError: a factor is not an integer >= 1.
         """
-        at_least("down", down, 1)
-        at_least("across", across, 1)
 
         def parts(cells: Iterable[Cell]) -> frozenset[Cell]:
             return frozenset(
@@ -198,16 +189,6 @@ class Layout:
         raise ValueError(f"no path leads from the start {self.start} to {sorted(self.goals)}")
 
 
+@typed
 def as_layout(layout: Layout | str) -> Layout:
-    if not isinstance(layout, Layout | str):
-        raise ValueError(f"a layout is a Layout or a drawing, got {layout!r}")
     return Layout.parse(layout) if isinstance(layout, str) else layout
-
-
-def at_least(name: str, value: int, least: int) -> None:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

@@ -17,8 +17,7 @@ Letters: S states (cells, walls among them), A actions.
 
 from __future__ import annotations
 
-import operator
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -33,8 +32,8 @@ from wmlib.envs.layouts import (
     Cell,
     Layout,
     as_layout,
-    at_least,
 )
+from wmlib.typed import NonNegativeInt, check_same, typed
 
 
 class Maze(gym.Env[Any, Any]):
@@ -62,19 +61,16 @@ class Maze(gym.Env[Any, Any]):
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
+    @typed
     def __init__(
         self,
         layout: Layout | str = DYNA,
         later: Layout | str | None = None,
-        change_at: int | None = None,
-        render_mode: str | None = None,
+        change_at: NonNegativeInt | None = None,
+        render_mode: Literal["ansi"] | None = None,
     ) -> None:
-        if render_mode not in (None, "ansi"):
-            raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
         if (later is None) != (change_at is None):
             raise ValueError(f"later needs change_at >= 0 and vice versa, got {change_at=}")
-        if change_at is not None:
-            at_least("change_at", change_at, 0)
         self.render_mode = render_mode
         self.layout = as_layout(layout)
         self._later = None if later is None else self._fitting(as_layout(later))
@@ -140,11 +136,7 @@ class Maze(gym.Env[Any, Any]):
         Raises:
             ValueError: the action is not 0, 1, 2 or 3.
         """
-        try:
-            action = operator.index(action)
-        except TypeError:
-            raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}") from None
-        if not 0 <= action <= 3:
+        if not self.action_space.contains(action):
             raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}")
         if self._later is not None and self.steps == self._change_at:
             self.change(self._later)
@@ -164,16 +156,15 @@ class Maze(gym.Env[Any, Any]):
 
     def _fitting(self, layout: Layout) -> Layout:
         size, own = ((x.rows, x.columns) for x in (layout, self.layout))
-        if size != own:
-            raise ValueError(f"the new layout must have {own} rows and columns, got {size}")
+        check_same("rows and columns of the new layout", size, own)
         return layout
 
 
-def blocking_maze(change_at: int = 1000, render_mode: str | None = None) -> Maze:
+def blocking_maze(change_at: int = 1000, render_mode: Literal["ansi"] | None = None) -> Maze:
     """Example 8.2: the way of 10 steps is walled up, and one of 16 steps opens."""
     return Maze(GAP_RIGHT, GAP_LEFT, change_at, render_mode)
 
 
-def shortcut_maze(change_at: int = 3000, render_mode: str | None = None) -> Maze:
+def shortcut_maze(change_at: int = 3000, render_mode: Literal["ansi"] | None = None) -> Maze:
     """Example 8.3: beside the way of 16 steps one of 10 steps opens."""
     return Maze(GAP_LEFT, GAP_BOTH, change_at, render_mode)

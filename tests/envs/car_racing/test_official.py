@@ -73,7 +73,7 @@ def test_it_stops_with_the_official_limit_of_1000_frames(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("wrong", [0, 2.5, True])
 def test_it_refuses_to_repeat_nothing(wrong: float) -> None:
-    with pytest.raises(ValueError, match=f"action_repeat must be an integer >= 1, got {wrong!r}"):
+    with pytest.raises(ValueError, match=f"action_repeat must be .*, got {wrong!r}"):
         gym.make("wmlib/OfficialCarRacing-v3", action_repeat=wrong)
 
 
@@ -87,7 +87,7 @@ def test_it_can_be_filmed_at_the_speed_of_the_car() -> None:
         for _ in range(times):
             env.step(np.float32([0.0, 1.0, 0.0]))
     assert np.array_equal(official.render(), ours.render())
-    with pytest.raises(ValueError, match=r"render_mode must be None or one of .*, got 'x-ray'"):
+    with pytest.raises(ValueError, match=r"render_mode must be 'human' or .* or None, got 'x-ray'"):
         OfficialCarRacing(render_mode="x-ray")
 
 

@@ -6,23 +6,24 @@ by itself, so the page needs no kernel; beside a kernel the widget can be handed
 
 from __future__ import annotations
 
-import math
-import numbers
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anywidget
 import traitlets
+from pydantic import Field
 
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.controller import LinearController
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE
+from wmlib.demos.page.settings import check_limits, settings
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models
+from wmlib.typed import PositiveFloat, check_same, typed
 
-CONTROLS = 3  # steering, gas, brake
+PageSeed = Annotated[int, Field(ge=0, lt=2**32)]
 COLDEST, HOTTEST = 0.1, 2.0  # temperatures at the ends of the slider
 
 
@@ -62,6 +63,7 @@ class DriveTheDream(anywidget.AnyWidget):
     decisions = traitlets.Int(0).tag(sync=True)
     imagined_return = traitlets.Float(0.0).tag(sync=True)
 
+    @typed
     def __init__(
         self,
         world: Agent | tuple[VAE, MDNRNN],
@@ -69,26 +71,18 @@ class DriveTheDream(anywidget.AnyWidget):
         starts: Starts,
         driver: Literal["reader", "C"] | None = None,
         temperature: float = 1.0,
-        seed: int = 0,
-        seconds_per_decision: float = 0.06,
+        seed: PageSeed = 0,
+        seconds_per_decision: PositiveFloat = 0.06,
         config: WeightsConfig | None = None,
     ) -> None:
         vision, memory, controller = parts(world)
-        if not isinstance(starts, Starts):
-            raise TypeError(f"starts must be Starts, see `warm_up`; got {starts!r:.80}")
         check_models(vision, memory, controller, starts)
-        if memory.config.actions != CONTROLS:
-            raise ValueError(
-                f"a car has steering, gas and brake; this M reads {memory.config.actions} actions"
-            )
+        check_same("M's actions (a car has steering, gas and brake)", memory.config.actions, 3)
         self._drivers = ("reader",) if controller is None else ("reader", "C")
         self._starts = len(starts.z)
         first: str = self._drivers[-1] if driver is None else driver
         self._check("driver", first)
         self._check("temperature", temperature)
-        check_number("seed", seed, 0, 2**32 - 1)
-        if not 0 < seconds_per_decision < math.inf:
-            raise ValueError(f"seconds_per_decision must be above 0, got {seconds_per_decision}")
         super().__init__(
             weights=pack_models(vision, memory, controller, starts, config),
             still=still(
@@ -104,36 +98,17 @@ class DriveTheDream(anywidget.AnyWidget):
 
     def _check(self, name: str, value: Any) -> None:
         if name == "temperature":
-            check_number(name, value, COLDEST, HOTTEST, whole=False)
+            check_limits(name, value, COLDEST, HOTTEST)
         elif name == "start":
-            check_number(name, value, 0, self._starts - 1)
+            check_limits(name, value, 0, self._starts - 1)
         elif value not in self._drivers:
             raise ValueError(f"driver must be 'reader', or 'C' if there is one; got {value!r}")
 
-    @traitlets.validate("driver", "temperature", "start")
-    def _check_setting(self, proposal: Any) -> Any:
-        try:
-            self._check(proposal["trait"].name, proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
-        return proposal["value"]
-
-
-def check_number(name: str, value: Any, low: float, high: float, *, whole: bool = True) -> None:
-    """Refuse, by name, what is no number, not a whole one, or not in [low, high]."""
-    kind = numbers.Integral if whole else numbers.Real
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a {'whole ' * whole}number, got {value!r:.80}")
-    if not low <= float(value) <= high:
-        limits = f"at least {low}" if high == math.inf else f"in {low} to {high}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
+    _settings = settings("driver", "temperature", "start")
 
 
 def parts(world: Agent | tuple[VAE, MDNRNN]) -> tuple[VAE, MDNRNN, LinearController | None]:
     """V, M and, if there is one, C."""
     if isinstance(world, Agent):
         return world.vision, world.memory, world.controller
-    match world:
-        case (VAE() as vision, MDNRNN() as memory):
-            return vision, memory, None
-    raise TypeError(f"a world is an Agent or a pair (V, M), got {world!r:.80}")
+    return *world, None

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import anywidget
 import numpy as np
 import torch
 import traitlets
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
 from wmlib.agents.world_models.agent import Agent
@@ -30,11 +30,13 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, check_codes
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.vision import SIDE, VAE
-from wmlib.demos.drive.drive import COLDEST, HOTTEST, check_number, parts
+from wmlib.demos.drive.drive import COLDEST, HOTTEST, parts
 from wmlib.demos.explorer.quality import Baselines, Forecasts, better_until, follow, squared_errors
+from wmlib.demos.page.settings import check_limits, settings
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.episodes import Episode
+from wmlib.typed import NonNegativeInt, PositiveFloat, check_type, typed
 
 MOST_DREAMS = 8
 MOST_STARTS = 8
@@ -89,29 +91,25 @@ class DreamQualityExplorer(anywidget.AnyWidget):
     dreams = traitlets.Int(4).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
 
+    @typed
     def __init__(
         self,
         world_model: Agent | tuple[VAE, MDNRNN],
         episode: Episode | Sequence[Episode],
         *,
-        starts: int = MOST_STARTS,
-        warm: int = 16,
-        longest: int = MOST_DECISIONS,
+        starts: Annotated[int, Field(ge=1, le=MOST_STARTS)] = MOST_STARTS,
+        warm: NonNegativeInt = 16,
+        longest: Annotated[int, Field(ge=FEWEST_DECISIONS, le=MOST_DECISIONS)] = MOST_DECISIONS,
         horizon: int | None = None,
         temperature: float = 1.0,
         start: int | None = None,
         dreams: int = 4,
         seed: int = 0,
-        seconds_per_decision: float = 0.06,
+        seconds_per_decision: PositiveFloat = 0.06,
         config: WeightsConfig | None = None,
     ) -> None:
         vision, memory, _ = parts(world_model)
         check_models(vision, memory)
-        check_number("starts", starts, 1, MOST_STARTS)
-        check_number("warm", warm, 0, math.inf)
-        check_number("longest", longest, FEWEST_DECISIONS, MOST_DECISIONS)
-        if not 0 < seconds_per_decision < math.inf:
-            raise ValueError(f"seconds_per_decision must be above 0, got {seconds_per_decision}")
         episodes = _checked(episode, warm)
         most = min(longest, *(len(each) - warm for each in episodes))
         codes = Codes.of(episodes, vision.encode)
@@ -250,27 +248,18 @@ class DreamQualityExplorer(anywidget.AnyWidget):
             "dreams": (1, MOST_DREAMS),
             "seed": (0, SEEDS - 1),
         }
-        check_number(name, value, *limits[name], whole=name != "temperature")
+        check_limits(name, value, *limits[name])
 
-    @traitlets.validate("horizon", "temperature", "start", "dreams", "seed")
-    def _check_setting(self, proposal: Any) -> Any:
-        try:
-            self._check(proposal["trait"].name, proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from error
-        return proposal["value"]
+    _settings = settings("horizon", "temperature", "start", "dreams", "seed")
 
 
 def _checked(episode: Episode | Sequence[Episode], warm: int) -> list[Episode]:
     """The episodes, each long enough and made of finite numbers."""
-    if not isinstance(episode, Episode | list | tuple):
-        raise TypeError(f"episode must be an Episode or a list of some, got {episode!r:.80}")
     episodes = [episode] if isinstance(episode, Episode) else list(episode)
     if not episodes:
         raise ValueError("at least one episode is needed, got none")
     for i, each in enumerate(episodes):
-        if not isinstance(each, Episode):
-            raise TypeError(f"episode must be an Episode or a list of some, got {each!r:.80}")
+        check_type(f"episode {i}", each, Episode)
         if len(each) < warm + FEWEST_DECISIONS:
             raise ValueError(
                 f"episode {i} has {len(each)} decisions; {warm} of warm-up and then at least "

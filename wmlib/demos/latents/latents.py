@@ -15,6 +15,7 @@ import traitlets
 from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, pack_models
+from wmlib.typed import typed
 
 MOST_CODES = 64
 
@@ -43,11 +44,10 @@ class LatentSliders(anywidget.AnyWidget):
     still = traitlets.Unicode().tag(sync=True)
     code = traitlets.List(traitlets.Float()).tag(sync=True)
 
+    @typed
     def __init__(
         self, vision: VAE, codes: np.ndarray | None = None, *, config: WeightsConfig | None = None
     ) -> None:
-        if not isinstance(vision, VAE):
-            raise TypeError(f"vision must be a VAE, got {vision!r:.80}")
         latent = vision.config.latent
         given = np.zeros((0, latent)) if codes is None else np.asarray(codes, np.float32)  # (N, Z)
         if given.ndim != 2 or given.shape[1] != latent or len(given) > MOST_CODES:

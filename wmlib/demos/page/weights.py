@@ -10,7 +10,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,35 +18,30 @@ from torch import nn
 
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.controller import LinearController
-from wmlib.agents.world_models.dream import Dream, check_dream
+from wmlib.agents.world_models.controller import LinearController, check_controller
+from wmlib.agents.world_models.dream import Dream
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.mixture import log_likelihood
 from wmlib.agents.world_models.starts import Starts, check_starts, warm_up
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.page.blocks import BLOCK, INTEGERS, pack, unpack
+from wmlib.demos.page.blocks import BLOCK, pack, unpack
 from wmlib.episodes import Episode
+from wmlib.typed import PositiveInt, check_same, typed
 
 MOST_STARTS = 64
 
 
+@typed
 @dataclass(frozen=True)
 class WeightsConfig:
     """How the weights of a page are rounded."""
 
-    vision_bits: int = 8
+    vision_bits: Literal[8, 16] = 8
     """of a number in V's matrices: 8 or 16 (ours)"""
-    memory_bits: int = 8
+    memory_bits: Literal[8, 16] = 8
     """of a number in M's matrices: 8 or 16 (ours)"""
-    block: int = BLOCK
+    block: PositiveInt = BLOCK
     """numbers that share a scale (ours: 64, which adds half a bit to each number)"""
-
-    def __post_init__(self) -> None:
-        for name in ("vision_bits", "memory_bits"):
-            if getattr(self, name) not in INTEGERS:
-                raise ValueError(f"{name} must be 8 or 16, got {getattr(self, name)}")
-        if self.block < 1:
-            raise ValueError(f"block must be at least 1, got {self.block}")
 
 
 def pack_models(
@@ -103,22 +98,14 @@ def check_models(
         if controller is not None or starts is not None:
             raise ValueError("C and starts need their M, got none")
         return
-    if vision.config.latent != memory.config.latent:
-        raise ValueError(
-            f"V has codes of {vision.config.latent} numbers, M of {memory.config.latent}"
-        )
+    check_same("V's latents", vision.config.latent, memory.config.latent)
     if starts is not None:
         check_starts(memory, starts)
         if len(starts.z) > MOST_STARTS:
-            raise ValueError(
-                f"a page carries at most {MOST_STARTS} starts, got {len(starts.z)}; "
-                "choose some of them with starts.take(rows)"
-            )
+            raise ValueError(f"a page carries at most {MOST_STARTS} starts, got {len(starts.z)}")
     if controller is not None:
-        if len(controller.parameters) != 1:
-            raise ValueError(f"one controller drives, got {len(controller.parameters)}")
-        nothing = Starts(torch.zeros(1, memory.config.latent), *memory.initial(1))
-        check_dream(memory, controller, starts or nothing, horizon=1)
+        check_same("the number of controllers that drive", len(controller.parameters), 1)
+        check_controller(memory.config, controller.config)
 
 
 @torch.no_grad()

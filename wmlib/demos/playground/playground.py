@@ -19,8 +19,10 @@ import traitlets
 from numpy.typing import NDArray
 
 from wmlib.agents.dyna.tables import DynaConfig
+from wmlib.demos.page.settings import check_limits, settings
 from wmlib.demos.page.still import still
-from wmlib.envs.layouts import ACTIONS, DYNA, Layout
+from wmlib.envs.layouts import ACTIONS, DYNA, Layout, as_layout
+from wmlib.typed import NonNegativeFloat, check_same, check_type
 
 MOST_ROWS, MOST_COLUMNS = 12, 16
 MOST_UPDATES = 50  # at the end of the slider
@@ -82,16 +84,14 @@ class Playground(anywidget.AnyWidget):
         discount: float = 0.95,
         exploration: float = 0.1,
     ) -> None:
-        if not isinstance(layout, Layout | str):
-            raise TypeError(f"layout must be a Layout or a drawing, got {layout!r:.80}")
-        world = Layout.parse(layout) if isinstance(layout, str) else layout
+        world = as_layout(layout)
         if world.rows > MOST_ROWS or world.columns > MOST_COLUMNS:
             raise ValueError(
                 f"a playground has at most {MOST_ROWS} rows and {MOST_COLUMNS} columns, "
                 f"got {world.rows} and {world.columns}"
             )
-        check_seed(seed)
-        check_updates(updates)
+        self._check("seed", seed)
+        self._check("updates", updates)
         DynaConfig(step_size, discount, exploration, updates, bonus)  # checks the others
         nothing = np.zeros((world.rows * world.columns, len(ACTIONS)), np.int64)  # (S, A)
         super().__init__(
@@ -159,26 +159,22 @@ class Playground(anywidget.AnyWidget):
     def _check_maze(self, proposal: Any) -> str:
         drawing: str = proposal["value"]
         try:
-            drawn = Layout.parse(drawing.replace("#", "."))  # all but the path is checked
+            drawn, own = (  # all but the path is checked
+                Layout.parse(text.replace("#", ".")) for text in (drawing, self.maze or drawing)
+            )
+            sizes = (drawn.rows, drawn.columns), (own.rows, own.columns)
+            check_same("the maze's rows and columns", *sizes)
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from None
-        if self.maze:
-            own = Layout.parse(self.maze.replace("#", "."))
-            if (drawn.rows, drawn.columns) != (own.rows, own.columns):
-                raise traitlets.TraitError(
-                    f"the maze must keep its {own.rows} rows and {own.columns} columns, "
-                    f"got {drawn.rows} and {drawn.columns}"
-                )
         return "\n".join(drawing.split())
 
-    @traitlets.validate("seed", "updates", "bonus")
-    def _check_number(self, proposal: Any) -> Any:
-        name, value = proposal["trait"].name, proposal["value"]
-        try:
-            {"seed": check_seed, "updates": check_updates, "bonus": check_bonus}[name](value)
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
-        return value
+    def _check(self, name: str, value: Any) -> None:
+        if name == "bonus":
+            check_type(name, value, NonNegativeFloat)
+        else:
+            check_limits(name, value, 0, {"seed": 2**32 - 1, "updates": MOST_UPDATES}[name])
+
+    _settings = settings("seed", "updates", "bonus")
 
 
 def _drawn(world: Layout) -> str:
@@ -200,20 +196,3 @@ def _drawn(world: Layout) -> str:
     size = f'width="{world.columns * side}" height="{world.rows * side}"'
     box = f'viewBox="0 0 {world.columns * side} {world.rows * side}"'
     return f'<svg {size} {box} role="img" aria-label="The maze">{"".join(shapes)}</svg>'
-
-
-def check_seed(seed: int) -> None:
-    """Raise a ValueError unless it is an integer in [0, 2**32)."""
-    if not (0 <= seed < 2**32 and seed == int(seed)):
-        raise ValueError(f"seed must be an integer in [0, 2**32), got {seed}")
-
-
-def check_updates(updates: int) -> None:
-    """Raise a ValueError unless it is an integer in 0..50."""
-    if not (0 <= updates <= MOST_UPDATES and updates == int(updates)):
-        raise ValueError(f"updates must be an integer in 0..{MOST_UPDATES}, got {updates}")
-
-
-def check_bonus(bonus: float) -> None:
-    """Raise a ValueError unless it is a number >= 0."""
-    DynaConfig(bonus=bonus)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # before pygame is imported below
 
@@ -29,6 +29,7 @@ from gymnasium.utils import EzPickle
 
 from wmlib.envs.car_racing.official import SIDE
 from wmlib.envs.car_racing.view import CarView
+from wmlib.typed import PositiveInt, typed
 
 CAR_FIELDS = ("x", "y", "heading", "speed", "lateral", "road_angle", "curvature")
 """What ``info["car"]`` holds, in this order (see `FastCarRacing`)."""
@@ -70,17 +71,13 @@ class FastCarRacing(original.CarRacing):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": original.FPS}  # noqa: RUF012
 
+    @typed
     def __init__(
         self,
-        action_repeat: int = 1,
-        max_frames: int = 1000,
-        render_mode: str | None = None,
+        action_repeat: PositiveInt = 1,
+        max_frames: PositiveInt = 1000,
+        render_mode: Literal["rgb_array"] | None = None,
     ) -> None:
-        for name, value in (("action_repeat", action_repeat), ("max_frames", max_frames)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         super().__init__(render_mode=render_mode)
         EzPickle.__init__(self, action_repeat, max_frames, render_mode)
         self.action_repeat = int(action_repeat)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from wmlib.typed import PositiveFloat, Seed, typed
+
 FALL = 60  # frames: the official camera's fall, in which drawing costs another price
 SLICE = 0.25  # seconds for which the official environment runs before it is our turn
 
 
-def measure_speed(seconds: float = 20.0, seed: int = 0) -> dict[str, Any]:
+@typed
+def measure_speed(seconds: PositiveFloat = 20.0, seed: Seed = 0) -> dict[str, Any]:
     """Steps per second of both environments, in this process, taking turns.
 
     A round is a slice of an official episode (its reset and its first 60 frames are not timed:
@@ -32,8 +34,6 @@ def measure_speed(seconds: float = 20.0, seed: int = 0) -> dict[str, Any]:
     Raises:
         ValueError: for ``seconds`` not above 0.
     """
-    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be above 0 and finite, got {seconds!r}")
     official = gym.make("CarRacing-v3", disable_env_checker=True)
     ours = gym.make("wmlib/CarRacing-v3", disable_env_checker=True)
     rng = np.random.default_rng(seed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
+
+from wmlib.typed import PositiveInt, typed
 
 FPS = 50  # frames of the official environment in a second of the car's
 ROWS = 84  # of 96; below them lies the bar of indicators, which the 2018 paper crops away
@@ -53,13 +55,12 @@ class OfficialCarRacing(gym.Wrapper):
         "render_modes": ["human", "rgb_array", "state_pixels"], "render_fps": FPS
     }  # fmt: skip
 
-    def __init__(self, action_repeat: int = 1, render_mode: str | None = None) -> None:
-        whole = isinstance(action_repeat, int | np.integer) and not isinstance(action_repeat, bool)
-        if not whole or action_repeat < 1:
-            raise ValueError(f"action_repeat must be an integer >= 1, got {action_repeat!r}")
-        modes = self.metadata["render_modes"]
-        if render_mode is not None and render_mode not in modes:
-            raise ValueError(f"render_mode must be None or one of {modes}, got {render_mode!r}")
+    @typed
+    def __init__(
+        self,
+        action_repeat: PositiveInt = 1,
+        render_mode: Literal["human", "rgb_array", "state_pixels"] | None = None,
+    ) -> None:
         super().__init__(gym.make("CarRacing-v3", render_mode=render_mode))
         self.observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
         self.action_repeat = int(action_repeat)
