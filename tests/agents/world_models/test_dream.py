@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.dream import LARGEST_PRICE, Dream, most_paid
+from wmlib.agents.world_models.dream import Dream, most_paid
 from wmlib.agents.world_models.dream_env import DreamEnv
 from wmlib.agents.world_models.measure_speed import measure_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
@@ -173,8 +173,8 @@ def test_a_price_is_paid_for_the_cost() -> None:
     assert not Dream(model()).imagine(c, starts, 5, noise()).costs.any()
     for given, price, message in (
         (model(), 1.0, "a price of 1.0 needs an M that foresees a cost"),
-        (memory, -1.0, "price must be a number, at least 0, got -1.0"),
-        (memory, math.nan, "price must be a number, at least 0, got nan"),
+        (memory, -1.0, "price must be .*, got -1.0"),
+        (memory, math.nan, "price must be .*, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             Dream(given, price=price)
@@ -260,7 +260,9 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one start"):
         dream.imagine(c, starts.take(slice(0, 0)), 3, noise())
     other = population(2, ControllerConfig(latent=4, hidden=6))
-    with pytest.raises(ValueError, match=r"C reads z 4 and h 6 .* M has 3, 6 and 3"):
+    with pytest.raises(
+        ValueError, match=r"latents and actions of C must be \(3, 3\), got \(4, 3\)"
+    ):
         dream.imagine(other, starts, 3, noise())
     for wrong in (
         starts._replace(z=torch.zeros(3, 2)),
@@ -272,7 +274,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     for discount in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match=rf"discount must be in \(0, 1\], got {discount}"):
             dream.returns(c, starts, horizon=1, discount=discount, generator=noise())
-    with pytest.raises(ValueError, match="the value reads 288 features, a dream has 9"):
+    with pytest.raises(ValueError, match="features of the value must be 9, got 288"):
         dream.returns(c, starts, horizon=1, value=ValueFunction(), generator=noise())
     for temperature in (0.0, -1.0, math.nan, math.inf, 1e300, 1e-300, 2**70, "1", None):
         for call in (
@@ -293,7 +295,10 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         ({"horizon": 2.5}, "horizon must be a whole number, got 2.5"),
         ({"horizon": math.nan}, "horizon must be a whole number, got nan"),
         ({"horizon": "3"}, "horizon must be a whole number, got '3'"),
-        ({"horizon": 2**70}, "horizon must be a whole number, got 1180591620717411303424"),
+        (
+            {"horizon": 2**70},
+            "horizon must be at most 9223372036854775807, got 1180591620717411303424",
+        ),
         ({"horizon": -1}, "horizon must be at least 1, got -1"),
         ({"discount": "1"}, "discount must be a number, got '1'"),
         ({"rows": 0}, "rows must be at least 1, got 0"),
@@ -313,9 +318,9 @@ def test_a_dream_refuses_arguments_that_are_none(options: dict, message: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seconds": 0}, "seconds must be above 0, got 0"),
-        ({"seconds": math.inf}, "seconds must be above 0, got inf"),
-        ({"seconds": 1e300}, "seconds must be above 0, got 1e[+]300"),
+        ({"seconds": 0}, r"seconds must be .*, got 0"),
+        ({"seconds": math.inf}, "seconds must be .*, got inf"),
+        ({"seconds": 1e300}, "seconds must be .*, got 1e[+]300"),
         ({"seconds": "1"}, "seconds must be a number, got '1'"),
         ({"population": 0}, "population must be at least 1, got 0"),
         ({"starts": 1.5}, "starts must be a whole number, got 1.5"),
@@ -330,9 +335,9 @@ def test_a_measurement_refuses_numbers_out_of_range(options: dict, message: str)
 @pytest.mark.parametrize("price", [-1.0, math.nan, math.inf, 1e300, "1"])
 def test_a_price_is_a_number_that_a_dream_can_pay(price: object) -> None:
     costly = model(replace(CONFIG, cost_weight=1.0))
-    with pytest.raises(ValueError, match="price must be a number.*, got " + re.escape(repr(price))):
+    with pytest.raises(ValueError, match="price must be .*, got " + re.escape(repr(price))):
         Dream(costly, price=price)
-    assert Dream(costly, price=LARGEST_PRICE).returns(
+    assert Dream(costly, price=1e6).returns(
         population(1), starting(2), horizon=3, generator=noise()
     ).isfinite().all()  # fmt: skip
 
@@ -423,7 +428,7 @@ def test_warm_up_refuses_what_it_cannot_read() -> None:
         warm_up(model(), codes, warm=5)
     with pytest.raises(ValueError, match="warm must be at least 0, got -1"):
         warm_up(model(), codes, warm=-1)
-    with pytest.raises(ValueError, match="M has 4 latents"):
+    with pytest.raises(ValueError, match=r"of the codes must be \(4, 3\), got \(3, 3\)"):
         warm_up(model(replace(CONFIG, latent=4)), codes)
     with pytest.raises(TypeError, match=r"warm must be a whole number, got 1.5"):
         warm_up(model(), codes, warm=1.5)
@@ -560,5 +565,5 @@ def test_a_pace_is_what_a_decision_is_paid_best_for() -> None:
     assert torch.equal(capped.features, free.features)
     assert most_paid(CONFIG, None) == math.inf
     for pace in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"pace must be above 0 or None, got {pace}"):
+        with pytest.raises(ValueError, match=f"pace must be a positive number or None, got {pace}"):
             Dream(memory, pace=pace)

@@ -77,7 +77,7 @@ def test_samples_differ_and_seeds_repeat() -> None:
      ({"warm": -1}, "warm must be at least 0, got -1"),
      ({"horizon": 11}, "no moment is followed by 11 decisions"),
      ({"warm": 12}, "no episode is longer than the 12 decisions"),
-     ({"moments": np.array([], int)}, "moments must be at least 1, got 0"),
+     ({"moments": np.array([], int)}, r"moments must be .* \(M,\) .*, got .* \(0,\)"),
      ({"moments": np.array([1])}, "a moment must be a row that enough decisions lie before and"),
      ({"moments": np.array([99])}, "a moment must be a row that enough decisions lie before and")],
 )  # fmt: skip
@@ -162,5 +162,7 @@ def test_errors_and_spreads_by_hand() -> None:
     assert fair_errors(draws[..., 0], came[..., 0]).tolist() == [[8.0]]
     with pytest.raises(ValueError, match="at least 2 draws, got 1"):
         fair_errors(draws[:1], came)
-    with pytest.raises(ValueError, match=r"must have the shape \(1, 1, 2\), got \(1, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"the shape of what came must be \(1, 1, 2\), got \(1, 1\)"
+    ):
         fair_errors(draws, came[..., 0])

@@ -457,7 +457,7 @@ def test_what_car_racing_pays_is_sayable() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("reward", ["normal", "poisson"])
 def test_rewards_that_are_no_numbers_are_refused(value: float, reward: str) -> None:
-    with pytest.raises(ValueError, match=f"rewards must be finite, got {value} in row 8"):
+    with pytest.raises(ValueError, match=f"rewards must be finite, got {value} at .8."):
         train_memory(rewarded(1, value, 1), replace(SMALL, reward=reward), progress=False)
 
 

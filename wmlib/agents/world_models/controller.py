@@ -130,14 +130,9 @@ class LinearController:
             TypeError: they are no float32 tensors.
         """
         check_shape(
-            "features",
-            features,
-            Tensor,
-            (len(self.weight), 1),
-            "S",
-            self.config.features,
+            "features", features, Tensor, (len(self.weight), 1), "S", self.config.features,
             dtype="float32",
-        )
+        )  # fmt: skip
         each = features.expand(len(self.weight), -1, -1)  # (P, S, F)
         raw = torch.baddbmm(self.bias.unsqueeze(1), each, self.weight.mT)  # (P, S, A)
         if noise is not None:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from wmlib.agents.world_models.controller import LinearController
+from wmlib.agents.world_models.controller import LinearController, check_controller
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
-from wmlib.agents.world_models.mixture import check_temperature
+from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import Starts, check_starts
 from wmlib.agents.world_models.value import ValueFunction
-from wmlib.typed import typed
+from wmlib.typed import PositiveFloat, PositiveInt, PositiveShare, check_same, typed
+
+Price = Annotated[float, Field(ge=0, le=1e6)]
+"""of a cost of 1, in rewards; far above it what a dream pays no longer fits into float32"""
 
 
 class Moment(NamedTuple):
@@ -68,11 +72,10 @@ class Dream:
     def __init__(
         self,
         memory: MDNRNN,
-        temperature: float = 1.0,
-        pace: float | None = None,
-        price: float = 0.0,
+        temperature: Temperature = 1.0,
+        pace: PositiveFloat | None = None,
+        price: Price = 0.0,
     ) -> None:
-        check_temperature(temperature)
         check_price(memory, price)
         self.most = most_paid(memory.config, pace)
         self.memory, self.temperature, self.price = memory, temperature, price
@@ -167,11 +170,11 @@ class Dream:
         controller: LinearController,
         starts: Starts,
         *,
-        horizon: int,
-        discount: float = 1.0,
+        horizon: PositiveInt,
+        discount: PositiveShare = 1.0,
         value: ValueFunction | None = None,
         generator: torch.Generator,
-        rows: int = 2048,
+        rows: PositiveInt = 2048,
     ) -> Tensor:
         """Dreamed returns of each controller from each start: (P, S).
 
@@ -191,15 +194,8 @@ class Dream:
             ValueError: the parts do not fit together, or a number is out of range.
         """
         check_dream(self.memory, controller, starts, horizon)
-        if rows < 1:
-            raise ValueError(f"rows must be at least 1, got {rows}")
-        if not 0 < discount <= 1:
-            raise ValueError(f"discount must be in (0, 1], got {discount}")
-        if value is not None and value.config.features != sum(self.sizes[:2]):
-            raise ValueError(
-                f"the value reads {value.config.features} features, a dream has "
-                f"{sum(self.sizes[:2])}"
-            )
+        if value is not None:
+            check_same("features of the value", value.config.features, sum(self.sizes[:2]))
         at_once = max(1, rows // len(starts.z))
         state = generator.get_state()
         parts = []
@@ -222,7 +218,11 @@ class Dream:
 
     @typed
     def imagine(
-        self, controller: LinearController, starts: Starts, horizon: int, generator: torch.Generator
+        self,
+        controller: LinearController,
+        starts: Starts,
+        horizon: PositiveInt,
+        generator: torch.Generator,
     ) -> Imagined:
         """Dreams kept whole, for looking at them and for learning a value from them."""
         check_dream(self.memory, controller, starts, horizon)
@@ -243,7 +243,7 @@ def paid(reward: Tensor, most: float) -> Tensor:
 
 
 @typed
-def most_paid(config: MemoryConfig, pace: float | None) -> float:
+def most_paid(config: MemoryConfig, pace: PositiveFloat | None) -> float:
     """The reward of a decision in which `pace` events happen; none is paid better, see `paid`.
 
     A lap has a fixed number of tiles; a dream has no laps, and without a limit speed is worth more
@@ -255,22 +255,12 @@ def most_paid(config: MemoryConfig, pace: float | None) -> float:
     """
     if pace is None:
         return math.inf
-    if not pace > 0:
-        raise ValueError(f"pace must be above 0 or None, got {pace}")
     return config.reward_offset + config.reward_scale * pace
 
 
-LARGEST_PRICE = 1e6
-"""of a cost of 1, in rewards; far above it what a dream pays no longer fits into float32"""
-
-
 @typed
-def check_price(memory: MDNRNN, price: float) -> None:
-    """Refuse a price that is negative, or that M cannot charge because it foresees no cost."""
-    if not 0 <= price <= LARGEST_PRICE:
-        raise ValueError(
-            f"price must be a number, at least 0, got {price} (the largest is {LARGEST_PRICE:g})"
-        )
+def check_price(memory: MDNRNN, price: Price) -> None:
+    """Refuse a price that M cannot charge because it foresees no cost."""
     if price and memory.cost is None:
         raise ValueError(
             f"a price of {price} needs an M that foresees a cost: MemoryConfig(cost_weight=1.0)"
@@ -278,14 +268,9 @@ def check_price(memory: MDNRNN, price: float) -> None:
 
 
 @typed
-def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts, horizon: int) -> None:
+def check_dream(
+    memory: MDNRNN, controller: LinearController, starts: Starts, horizon: PositiveInt
+) -> None:
     """Refuse parts that do not fit together, by name."""
-    cfg, c = memory.config, controller.config
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1, got {horizon}")
     check_starts(memory, starts)
-    if (c.latent, len(c.squash)) != (cfg.latent, cfg.actions) or c.hidden not in (0, cfg.hidden):
-        raise ValueError(
-            f"C reads z {c.latent} and h {c.hidden} and gives {len(c.squash)} actions; "
-            f"M has {cfg.latent}, {cfg.hidden} and {cfg.actions}"
-        )
+    check_controller(memory.config, controller.config)

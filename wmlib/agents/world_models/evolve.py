@@ -18,7 +18,7 @@ from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.dream import Dream, check_dream
+from wmlib.agents.world_models.dream import Dream, Price, check_dream
 from wmlib.agents.world_models.evolution import CMAES
 from wmlib.agents.world_models.evolution_settings import CMAESConfig
 from wmlib.agents.world_models.memory import MDNRNN
@@ -29,7 +29,7 @@ from wmlib.returns import lambda_returns
 from wmlib.runs import check_identity
 from wmlib.storage import open_arrays, save_arrays
 from wmlib.training import History, NotFiniteError, restore, seeded, state_arrays
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, PositiveShare, Seed, typed
+from wmlib.typed import PositiveFloat, PositiveInt, PositiveShare, Seed, typed
 
 
 @typed
@@ -55,7 +55,7 @@ class DreamTrainingConfig:
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     pace: PositiveFloat | None = None
     """events a decision for which a dream pays best, see `dream.most_paid`"""
-    price: NonNegativeFloat = 0.0
+    price: Price = 0.0
     """what a cost of 1 takes away from a decision's pay, see `dream.Dream`"""
     value_updates: PositiveInt = 4
     """of the value function, each generation (ours)"""

@@ -7,15 +7,16 @@ everything looks like the average.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, State
-from wmlib.agents.world_models.mixture import check_temperature
+from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import followed, warm_up
+from wmlib.typed import NonNegativeInt, PositiveInt, Seed, Shape, check_same, typed
 
 
 class Forecasts(NamedTuple):
@@ -30,17 +31,18 @@ class Forecasts(NamedTuple):
     """(D, M, T) float32, dreamed; to be held against `codes.rewards[rows[:, :-1]]`"""
 
 
+@typed
 @torch.no_grad()
 def forecast(
     memory: MDNRNN,
     codes: Codes,
     *,
-    horizon: int,
-    moments: int | np.ndarray,
-    dreams: int = 8,
-    warm: int = 16,
-    temperature: float = 1.0,
-    seed: int = 0,
+    horizon: PositiveInt,
+    moments: PositiveInt | Annotated[np.ndarray, Shape("M", dtype="whole")],
+    dreams: PositiveInt = 8,
+    warm: NonNegativeInt = 16,
+    temperature: Temperature = 1.0,
+    seed: Seed = 0,
 ) -> Forecasts:
     """Dream open-loop from real moments, under the actions that were really taken.
 
@@ -62,8 +64,6 @@ def forecast(
         ValueError: a number is out of range, no episode is long enough, a row is none of the
             moments that can be asked, or the codes do not fit M.
     """
-    check_forecast(moments, dreams, seed)
-    check_temperature(temperature)
     starts = warm_up(memory, codes, warm, batch=len(codes.lengths))
     places, rows = followed(codes, warm, horizon)
     some = choose(rows, moments, seed)  # (M,)
@@ -93,15 +93,6 @@ def choose(rows: np.ndarray, moments: int | np.ndarray, seed: int) -> np.ndarray
     return found
 
 
-def check_forecast(moments: int | np.ndarray, dreams: int, seed: int) -> None:
-    """Refuse numbers of which no forecast can be made."""
-    if not isinstance(moments, int):
-        moments = len(moments)
-    for name, number, least in (("moments", moments, 1), ("dreams", dreams, 1), ("seed", seed, 0)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-
-
 def fair_errors(draws: np.ndarray, real: np.ndarray) -> np.ndarray:
     """Squared errors of M's best guess, without the chance that is in the mean of a few draws.
 
@@ -120,8 +111,7 @@ def fair_errors(draws: np.ndarray, real: np.ndarray) -> np.ndarray:
         ValueError: there are fewer than two draws, or the shapes do not fit.
     """
     chance = spreads(draws) / len(draws)  # (M, T)
-    if draws.shape[1:] != real.shape:
-        raise ValueError(f"what came must have the shape {draws.shape[1:]}, got {real.shape}")
+    check_same("the shape of what came", real.shape, draws.shape[1:])
     missed = np.square(draws.mean(0, dtype=np.float64) - real)  # (M, T, ...)
     return _summed(missed) - chance
 

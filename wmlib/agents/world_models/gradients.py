@@ -13,67 +13,72 @@ import contextlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.dream import Imagined, check_dream, check_price, most_paid, paid
-from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
-from wmlib.agents.world_models.mixture import sample
+from wmlib.agents.world_models.dream import (
+    Imagined,
+    Price,
+    check_dream,
+    check_price,
+    most_paid,
+    paid,
+)
+from wmlib.agents.world_models.memory import MDNRNN, State
+from wmlib.agents.world_models.mixture import Temperature, sample
 from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
-from wmlib.checks import check_kind, check_number, check_positive, check_seed, check_whole
 from wmlib.returns import lambda_returns
 from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
+from wmlib.typed import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    check_same,
+    typed,
+)
 
 
+@typed
 @dataclass(frozen=True)
 class BehaviourConfig:
     """Hyper-parameters of training C by gradients."""
 
-    updates: int = 200
+    updates: PositiveInt = 200
     """of C and of the value function (ours)"""
-    starts: int = 768
+    starts: PositiveInt = 768
     """S, dreams an update, each from its own real moment (ours)"""
-    horizon: int = 15
+    horizon: PositiveInt = 15
     """T, dreamed decisions: 0.9 s at three frames a decision (Dreamer: 15)"""
-    temperature: float = 1.6
+    temperature: Temperature = 1.6
     """tau of the dream (paper: 1.15 in Doom; ours: piloted)"""
-    pace: float | None = 1.0
+    pace: PositiveFloat | None = 1.0
     """events (CarRacing: new tiles) a decision for which a dream pays best; more of them it pays as
     badly as fewer. None for no limit. A lap has a fixed number of tiles, a dream has no laps:
     without a limit, speed is worth more there than on the road (ours: one tile a decision. A drive
     has 1000 frames, so 334 decisions of three frames: at this pace as many tiles are passed, and
     the lap of a longer road is not finished in time)"""
-    price: float = 0.0
+    price: Price = 0.0
     """what a cost of 1 takes away from the pay of a decision, in the environment's rewards; for an
     M that foresees a cost, see `wmlib.agents.world_models.memory.MemoryConfig`"""
-    noise: float = 0.1
+    noise: NonNegativeFloat = 0.1
     """standard deviation of white noise on C's outputs before they are squashed (ours)"""
-    outlier: float = 3.0
+    outlier: Annotated[float, Field(gt=0)] = 3.0
     """on the way back through time no dream's gradient counts for more than this many times the
     median dream's (ours: a few dreams in which small causes have huge effects drown the others)"""
-    learning_rate: float = 3e-3
+    learning_rate: PositiveFloat = 3e-3
     """Adam's, for C: constant for half of the updates, then falling to 0 (ours)"""
     bootstrap: bool = True
     """whether a value function stands beyond the horizon; without it the dream just stops"""
     value: ValueConfig = field(default_factory=lambda: ValueConfig(discount=0.98))
     """of the value function, and the discount of all returns"""
-
-    def __post_init__(self) -> None:
-        for name in ("updates", "starts", "horizon"):
-            check_whole(name, getattr(self, name), 1)
-        for name in ("noise", "price"):
-            check_number(name, getattr(self, name), 0)
-        if self.outlier != math.inf:
-            check_positive("outlier", self.outlier)
-        check_positive("temperature", self.temperature)
-        check_positive("learning_rate", self.learning_rate)
-        most_paid(MemoryConfig(), self.pace)
 
 
 def imagine(
@@ -155,15 +160,16 @@ class Learned(NamedTuple):
     without a price), `dream_cost` (mean of a decision's) and `gradient`, its norm"""
 
 
+@typed
 def train_behaviour(
     memory: MDNRNN,
     starts: Starts,
     controller: ControllerConfig | None = None,
     config: BehaviourConfig | None = None,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     state: Path | None = None,
-    every: int = 25,
+    every: PositiveInt = 25,
     progress: bool = True,
 ) -> Learned:
     """Train C in M's dreams from nothing (all zeros, as evolution begins) by their gradients.
@@ -190,18 +196,8 @@ def train_behaviour(
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
     cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
-    check_seed(seed)
-    check_whole("every", every, 1)
-    for name, part, kind in (
-        ("memory", memory, MDNRNN), ("starts", starts, Starts), ("config", cfg, BehaviourConfig),
-        ("controller", shape, ControllerConfig),
-    ):  # fmt: skip
-        check_kind(name, part, kind)
-    if cfg.value.features != memory.config.latent + memory.config.hidden:
-        raise ValueError(
-            f"the value reads {cfg.value.features} features, M has "
-            f"{memory.config.latent + memory.config.hidden}"
-        )
+    features = memory.config.latent + memory.config.hidden
+    check_same("features of the value", cfg.value.features, features)
     if shape.choices is not None:
         raise ValueError(
             f"a choice among {shape.choices} actions has no gradient: evolve C (train_in_dream)"

@@ -32,6 +32,7 @@ from wmlib.typed import (
     PositiveInt,
     Seed,
     check_same,
+    check_shape,
     typed,
 )
 
@@ -283,11 +284,7 @@ def check_rewards(config: MemoryConfig, codes: Codes) -> None:
     last = np.cumsum(codes.lengths + 1) - 1  # rows that follow no action
     told = np.ones(len(codes.rewards), bool)
     told[last] = False
-    bad = told & ~np.isfinite(codes.rewards)
-    if bad.any():
-        raise ValueError(
-            f"rewards must be finite, got {codes.rewards[bad][0]} in row {np.argmax(bad)}"
-        )
+    check_shape("rewards", np.where(told, codes.rewards, 0), np.ndarray, "N", finite=True)
     if config.reward == "poisson":
         events = (codes.rewards - config.reward_offset) / config.reward_scale
         bad = told & (events < -1e-3) & (codes.ends != 1)  # no rounding is larger

@@ -12,7 +12,7 @@ from torch import Tensor
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, check_codes
 from wmlib.storage import digest
-from wmlib.typed import check_type, typed
+from wmlib.typed import NonNegativeInt, PositiveInt, check_type, typed
 
 
 class Starts(NamedTuple):
@@ -45,7 +45,9 @@ def dreams_digest(memory: MDNRNN, starts: Starts) -> str:
 
 @typed
 @torch.no_grad()
-def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> Starts:
+def warm_up(
+    memory: MDNRNN, codes: Codes, warm: NonNegativeInt = 16, batch: PositiveInt = 64
+) -> Starts:
     """Every moment of real episodes as a start: M has read all the real decisions before it.
 
     Args:
@@ -58,9 +60,6 @@ def warm_up(memory: MDNRNN, codes: Codes, warm: int = 16, batch: int = 64) -> St
         ValueError: no episode is longer than `warm` decisions, the codes have other sizes than
             M's, or a number is out of range.
     """
-    for name, number, least in (("warm", warm, 0), ("batch", batch, 1)):
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
     check_codes(memory.config, codes)
     kept = []
     for begin in range(0, len(codes.lengths), batch):
