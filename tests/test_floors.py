@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from refusals import counted
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "wmlib"
@@ -17,6 +18,7 @@ WINGS = {"envs": 0, "scratch": 0, "agents": 2, "demos": 3}
 # Rivals are no tool: they name worlds. Entrants know rivals and agents.
 TOP = {"typed": -1, "rivals": 2, "entrants": 3, "commands": 4, "cli": 5, "__main__": 6}
 MOST_LINES = 350
+MOST_REFUSALS = 0.12  # of the code lines; see refusals.py
 
 
 def imports(path: Path) -> set[str]:
@@ -79,6 +81,11 @@ def test_tools_do_not_turn_in_a_circle() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(LIBRARY)))
 def test_modules_are_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+def test_little_code_only_refuses_input() -> None:
+    refusing, lines = counted(MODULES)
+    assert refusing <= MOST_REFUSALS * lines, f"{refusing} of {lines} lines (tests/refusals.py)"
 
 
 @pytest.mark.parametrize("name", ["utils", "common", "helpers", "misc"])

@@ -1,16 +1,38 @@
 """Arguments are what their annotations say."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from pydantic import Field
 
-from wmlib.typed import LARGEST, WrongTypeError, check_fields, check_type, typed
+from wmlib.typed import (
+    LARGEST,
+    Finite,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    ProperShare,
+    Seed,
+    Shape,
+    Share,
+    WrongTypeError,
+    as_array,
+    check_same,
+    check_shape,
+    check_type,
+    typed,
+)
+
+NAN, INF = math.nan, math.inf
 
 FITS = [
     (int, [0, -3, LARGEST, np.int8(3), np.uint64(3)]),
@@ -80,15 +102,16 @@ def test_a_function_is_called_with_what_fits_and_not_with_the_rest() -> None:
             drive(*args, **options)
 
 
+@typed
 @dataclass(frozen=True)
 class Later:
     """With a class that is only defined after it."""
 
-    units: int = 3
+    units: PositiveInt = 3
     other: "After | None" = None
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        assert self.units > 0, "the checks come first"
 
 
 class After:
@@ -96,8 +119,149 @@ class After:
 
 
 def test_a_dataclass_checks_its_fields() -> None:
-    assert Later(4, After()).units == 4
-    with pytest.raises(WrongTypeError, match="units must be a whole number, got '4'"):
-        Later("4")
-    with pytest.raises(WrongTypeError, match="other must be an After or None, got 3"):
-        Later(other=3)
+    assert Later(np.int64(4), After()).units == 4
+    assert replace(Later(4), units=5) == Later(5)
+    for wrong, error, message in (
+        ({"units": "4"}, WrongTypeError, "units must be a whole number, got '4'"),
+        ({"units": 0}, ValueError, "units must be at least 1, got 0"),
+        ({"other": 3}, WrongTypeError, "other must be an After or None, got 3"),
+    ):
+        with pytest.raises(error, match=message):
+            Later(**wrong)
+        with pytest.raises(error, match=message):
+            replace(Later(), **wrong)
+
+
+RANGES = [
+    (PositiveInt, [1, np.uint8(2), LARGEST], [0, -1, np.int64(-1)], "at least 1"),
+    (NonNegativeInt, [0, 1], [-1], "at least 0"),
+    (PositiveInt | None, [None, 1], [0], "at least 1 or None"),
+    (Annotated[int, Field(ge=1, le=9)], [1, 9], [0, 10], r"in \[1, 9\]"),
+    (Finite, [0, -1.5], [NAN, INF, -INF, np.float32(np.inf)], "a finite number"),
+    (PositiveFloat, [1e-300, np.float32(2), 3], [0, -0.0, -1, NAN, INF], "a positive number"),
+    (NonNegativeFloat, [0, np.uint64(3)], [-1e-300, NAN, INF], "a number, at least 0"),
+    (Share, [0, 1, np.float32(0.25)], [-0.1, 1.1, 2, NAN], r"in \[0, 1\]"),
+    (PositiveShare, [1e-9, 1], [0, 1.1, NAN], r"in \(0, 1\]"),
+    (ProperShare, [0, 0.99], [-0.1, 1, NAN], r"in \[0, 1\)"),
+    (Annotated[float, Field(gt=0)], [1, INF], [0, NAN], "a positive number"),
+    (Annotated[float, Field(ge=1e-6, le=1e6)], [1], [0, 1e7], r"in \[1e-06, 1e\+06\]"),
+]
+
+
+@pytest.mark.parametrize(("hint", "good", "bad", "words"), RANGES, ids=[row[3] for row in RANGES])
+def test_ranges(hint: Any, good: list, bad: list, words: str) -> None:
+    for value in good:
+        check_type("x", value, hint)
+    for value in bad:
+        with pytest.raises(ValueError, match=rf"^x must be {words}, got {re.escape(str(value))}$"):
+            check_type("x", value, hint)
+    for value in ("3", True, [1], np.array([1.0, 2.0]), 1j):  # no number at all
+        with pytest.raises(WrongTypeError, match=r"^x must be a (whole )?number.*, got"):
+            check_type("x", value, hint)
+
+
+def test_ranges_in_a_tuple_are_said_with_its_type() -> None:
+    check_type("x", (1, 2), tuple[PositiveInt, ...])
+    for wrong in ((1, 0), [1], (1, "2")):
+        with pytest.raises(
+            ValueError, match=r"x must be a tuple \(a whole number at least 1, \.\.\.\)"
+        ):
+            check_type("x", wrong, tuple[PositiveInt, ...])
+
+
+def test_a_count_that_nothing_can_count_to_is_refused() -> None:
+    for value, got in ((2**63, "9223372036854775808"), (10**5000, "int too large to be written")):
+        with pytest.raises(ValueError, match=f"x must be at most {LARGEST}, got {got}"):
+            check_type("x", value, PositiveInt)
+
+
+def test_a_seed_is_one_for_numpy_gymnasium_and_torch() -> None:
+    torch = pytest.importorskip("torch")
+    check_type("seed", LARGEST, Seed)
+    torch.manual_seed(LARGEST)
+    np.random.default_rng(LARGEST)
+    for value in (-1, 2**63, 1.0):
+        with pytest.raises(ValueError, match="seed must be"):
+            check_type("seed", value, Seed)
+
+
+SHAPES = [
+    (Shape("T", 3), np.zeros((2, 3)), [np.zeros((2, 4)), np.zeros(3), np.zeros((0, 3))]),
+    (Shape(..., 3), np.zeros((5, 2, 3)), [np.zeros((3, 2)), np.zeros(())]),
+    (Shape("T", ...), np.zeros((2, 3, 1)), [np.zeros(()), np.zeros((2, 0))]),
+    (Shape((1, 4), 2), np.zeros((4, 2)), [np.zeros((3, 2))]),
+    (Shape(0, 3), np.zeros((0, 3)), [np.zeros((1, 3))]),
+    (Shape("N", dtype="uint8"), np.zeros(3, np.uint8), [np.zeros(3, np.int8)]),
+    (Shape("N", dtype="whole"), np.zeros(3, int), [np.zeros(3), np.zeros(3, bool)]),
+    (Shape("N", dtype="real"), np.zeros(3, int), [np.zeros(3, complex), np.array(["x"])]),
+]
+
+
+@pytest.mark.parametrize(("shape", "good", "bad"), SHAPES, ids=[str(row[0]) for row in SHAPES])
+def test_shapes(shape: Shape, good: np.ndarray, bad: list[np.ndarray]) -> None:
+    hint = Annotated[np.ndarray, shape]
+    check_type("x", good, hint)
+    check_shape("x", good, np.ndarray, *shape.axes, dtype=shape.dtype)
+    as_array("x", good.tolist() if good.size else good, *shape.axes, dtype=None)
+    for wrong in bad:
+        words = rf"^x must be an array {re.escape(str(shape))}, got ndarray of shape "
+        with pytest.raises(WrongTypeError, match=words):
+            check_type("x", wrong, hint)
+        with pytest.raises(WrongTypeError, match=words):
+            check_shape("x", wrong, np.ndarray, *shape.axes, dtype=shape.dtype)
+    for wrong in ([1.0], None):
+        with pytest.raises(WrongTypeError, match=r"^x must be an array.*, got"):
+            check_type("x", wrong, hint)
+
+
+def test_what_is_not_finite_is_shown_with_its_place() -> None:
+    numbers = np.zeros((2, 3))
+    numbers[1, 2] = -INF
+    for call in (
+        lambda: check_type("x", numbers, Annotated[np.ndarray, Shape("N", 3, finite=True)]),
+        lambda: check_shape("x", numbers, np.ndarray, 2, 3, finite=True),
+        lambda: as_array("x", numbers.tolist(), 2, 3, finite=True),
+    ):
+        with pytest.raises(ValueError, match=r"^x must be finite, got -inf at \[1, 2\]$"):
+            call()
+
+
+def test_tensors_have_shapes_too() -> None:
+    torch = pytest.importorskip("torch")
+    check_shape("x", torch.zeros(2, 3), torch.Tensor, "B", 3, dtype="float32", finite=True)
+    for wrong, got in (
+        (torch.zeros(2, 3).double(), r"Tensor of shape \(2, 3\) of float64"),
+        (np.zeros((2, 3), np.float32), r"ndarray of shape \(2, 3\) of float32"),
+        (None, "None"),
+    ):
+        with pytest.raises(WrongTypeError, match=rf"x must be a Tensor of .* float32, got {got}"):
+            check_shape("x", wrong, torch.Tensor, "B", 3, dtype="float32")
+
+
+@typed
+def matched(
+    seen: Annotated[np.ndarray, Shape("T+1", ...)], done: Annotated[np.ndarray, Shape("T")]
+) -> int:
+    return len(done)
+
+
+def test_a_letter_is_one_size_throughout_a_call() -> None:
+    assert matched(np.zeros((4, 2)), np.zeros(3)) == 3
+    assert matched(done=np.zeros(1), seen=np.zeros(2)) == 1
+    with pytest.raises(
+        ValueError, match=r"done must be of shape \(T,\) with T = 3 as in seen, got"
+    ):
+        matched(np.zeros((4, 2)), np.zeros(4))
+
+
+def test_lists_become_arrays_and_what_is_none_is_shown() -> None:
+    assert as_array("x", [[1, 2]], "N", 2).shape == (1, 2)
+    for wrong, got in (("x", "'x'"), ([[1], [1, 2]], r"\[\[1\], \[1, 2\]\]"), (None, "None")):
+        with pytest.raises(WrongTypeError, match=rf"x must be .* of real numbers, got {got}"):
+            as_array("x", wrong, "N", 2)
+
+
+def test_parts_that_must_fit() -> None:
+    check_same("sizes of C", (1, 2), (1, 2))
+    with pytest.raises(ValueError, match=r"^sizes of C must be \(1, 2\), got \(1, 3\)$"):
+        check_same("sizes of C", (1, 3), (1, 2))

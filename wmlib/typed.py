@@ -84,6 +84,7 @@ class Shape:
     def __init__(self, *axes: Any, dtype: str | None = None, finite: bool = False) -> None:
         self.axes, self.dtype, self.finite = axes, dtype, finite
         self.named = [axis for axis in axes if axis is not ...]
+        self.free = len(self.named) < len(axes)
 
     def __str__(self) -> str:
         words = [
@@ -96,27 +97,34 @@ class Shape:
             text += f" of {self.dtype}" + " numbers" * (self.dtype in KINDS)
         return text + " without NaN or infinity" * self.finite
 
-    def pairs(self, shape: tuple[int, ...]) -> list[tuple[Any, int]]:
-        """Each axis that has a letter or a size, with the size that it has."""
-        first = len(shape) - len(self.named) if self.axes[:1] == (...,) else 0
-        return list(zip(self.named, shape[first:], strict=False))
+    def sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The sizes of the axes that have a letter or a size."""
+        return shape[len(shape) - len(self.named) :] if self.axes[:1] == (...,) else shape
 
     def letters(self, shape: tuple[int, ...]) -> list[tuple[str, int]]:
         """What each letter stands for."""
-        pairs = [pair for pair in self.pairs(shape) if isinstance(pair[0], str)]
-        return [(axis.removesuffix("+1"), size - axis.endswith("+1")) for axis, size in pairs]
+        pairs = zip(self.named, self.sizes(shape), strict=False)
+        return [
+            (axis.removesuffix("+1"), size - axis.endswith("+1"))
+            for axis, size in pairs if isinstance(axis, str)
+        ]  # fmt: skip
 
     def fits(self, value: Any) -> bool:
         """Whether the shape and the type are these."""
-        free = len(self.named) < len(self.axes)
-        fits = value.ndim >= len(self.named) if free else value.ndim == len(self.named)
-        for axis, size in self.pairs(value.shape):
-            fits &= isinstance(axis, str) or size in (axis if isinstance(axis, tuple) else (axis,))
-        fits &= 0 not in value.shape or 0 in self.axes
+        shape, named = value.shape, self.named
+        if len(shape) != len(named) and not (self.free and len(shape) > len(named)):
+            return False
+        for axis, size in zip(named, self.sizes(shape), strict=False):
+            if axis != size and not (isinstance(axis, str) or self._among(axis, size)):
+                return False
+        if 0 in shape and 0 not in named:
+            return False
         kind = str(value.dtype).removeprefix("torch.")
-        if self.dtype:
-            fits &= kind == self.dtype or kind.startswith(KINDS.get(self.dtype, "-"))
-        return bool(fits)
+        return self.dtype in (None, kind) or kind.startswith(KINDS.get(self.dtype or "", "-"))
+
+    @staticmethod
+    def _among(axis: Any, size: int) -> bool:
+        return isinstance(axis, tuple) and size in axis
 
     def odd(self, value: Any) -> str | None:
         """The first number of `value` that is not finite, where all should be; else None."""
@@ -152,11 +160,11 @@ def typed(function: Checked) -> Checked:
 
 def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Arguments, Result]:
     names = list(inspect.signature(function).parameters)
-    checks: dict[str, Callable[[str, Any, Sizes], None]] = {}
+    checks: dict[str, Callable[..., None]] = {}
 
     def resolve() -> None:
         hints = get_type_hints(owner, include_extras=True)
-        checks.update({name: _check_of(hint) for name, hint in hints.items()})
+        checks.update({name: check_of(hint) for name, hint in hints.items()})
 
     with contextlib.suppress(NameError):  # a class that is defined further down
         resolve()
@@ -176,25 +184,25 @@ def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Argu
 
 
 @functools.cache
-def _check_of(hint: Any) -> Callable[[str, Any, Sizes], None]:
-    """The check of a value, and of its letters where it has some."""
+def check_of(hint: Any) -> Callable[..., None]:
+    """The check of a name and a value; what is called often keeps it."""
     validate, shapes = _adapter(hint).validate_python, _shapes(hint)
 
-    def check(name: str, value: Any, sizes: Sizes) -> None:
+    def check(name: str, value: Any, sizes: Sizes | None = None) -> None:
         try:
             validate(value)
         except ValidationError:
             expected, found, error = _expected(value, hint)
             raise error(f"{name} must be {expected}, got {found}") from None
         if shapes:
-            _check_letters(name, value, shapes, sizes)
+            _check_letters(name, value, shapes, {} if sizes is None else sizes)
 
     return check
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
     """Check one value, as `typed` does."""
-    _check_of(hint)(name, value, {})
+    check_of(hint)(name, value)
 
 
 def check_fields(instance: Any) -> None:
@@ -203,18 +211,23 @@ def check_fields(instance: Any) -> None:
         check_type(name, getattr(instance, name), hint)
 
 
+@functools.lru_cache(4096)
+def _shape(axes: tuple[Any, ...], dtype: str | None, finite: bool) -> Shape:
+    return Shape(*axes, dtype=dtype, finite=finite)
+
+
 def check_shape(
     name: str, value: Any, kind: type, *axes: Any, dtype: str | None = None, finite: bool = False
 ) -> None:
     """Check an array or a tensor, as `Shape` does: where a size is known only inside."""
-    shape = Shape(*axes, dtype=dtype, finite=finite)
+    shape = _shape(axes, dtype, finite)
     if not isinstance(value, kind) or not shape.fits(value) or shape.odd(value) is not None:
         expected, found, _ = _fault(value, kind, (shape,))
         raise WrongTypeError(f"{name} must be {expected}, got {found}")
 
 
 def as_array(
-    name: str, value: Any, *axes: Any, dtype: str = "real", finite: bool = False
+    name: str, value: Any, *axes: Any, dtype: str | None = "real", finite: bool = False
 ) -> NDArray[Any]:
     """`value`, which may be lists, as an array that looks like `Shape`; or a WrongTypeError."""
     try:
@@ -361,7 +374,7 @@ def _found(value: Any) -> str:
         dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
         return f"{type(value).__name__} {Shape(*shape, dtype=dtype)}"
     try:
-        return reprlib.repr(value)
+        return reprlib.repr(value.item() if isinstance(value, np.generic) else value)
     except ValueError:  # Python refuses to write out a whole number of thousands of digits
         return f"{type(value).__name__} too large to be written out"
 

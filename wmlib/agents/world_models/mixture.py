@@ -12,10 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from wmlib.typed import check_type
+from wmlib.typed import check_of
 
 Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
 """beyond these limits the numbers of a dream no longer fit into float32"""
+_check = check_of(Temperature)
 LOG_SQRT_TAU = 0.5 * math.log(2 * math.pi)
 
 
@@ -59,7 +60,7 @@ def sample(
     Raises:
         ValueError: temperature is not one.
     """
-    check_type("temperature", temperature, Temperature)
+    check_temperature(temperature)
     shape, device = prediction.mean[..., 0, :].shape, prediction.mean.device
     weights = torch.softmax(prediction.log_pi / temperature, dim=-2)  # (..., K, Z)
     uniform = torch.rand(shape, generator=generator, device=device).unsqueeze(-2)  # (..., 1, Z)
@@ -72,4 +73,4 @@ def sample(
 
 def check_temperature(temperature: float) -> None:
     """Refuse what is no `Temperature`."""
-    check_type("temperature", temperature, Temperature)
+    _check("temperature", temperature)
