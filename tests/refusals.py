@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LIBRARY = Path(__file__).parents[1] / "wmlib"
-CHECKS = ("checks", "typed")  # modules whose functions are checks, whatever their names
+CHECKS = ("checks", "shapes", "typed")  # modules whose functions are checks, whatever their names
 
 SILENT = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
@@ -93,9 +93,13 @@ def refusing_lines(source: str) -> set[int]:
         return found
 
     def checks_fields(node: Function) -> bool:
-        return node.name == "__post_init__" and any(map(refuses, node.body)) and not any(
-            isinstance(one, ast.Call) and getattr(one.func, "attr", "") == "__setattr__"
-            for one in ast.walk(node)
+        return (
+            node.name == "__post_init__"
+            and any(map(refuses, node.body))
+            and not any(
+                isinstance(one, ast.Call) and getattr(one.func, "attr", "") == "__setattr__"
+                for one in ast.walk(node)
+            )
         )
 
     return refusals(tree.body) & code_lines(source)

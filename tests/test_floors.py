@@ -14,9 +14,17 @@ MODULES = sorted(LIBRARY.rglob("*.py"))
 
 # The floor of each wing. A file at the top of wmlib is a tool, and its floor is 1.
 WINGS = {"envs": 0, "scratch": 0, "agents": 2, "demos": 3}
-# What every wing may use: it checks types, and knows nothing of ours.
+# What every wing may use: they check types and shapes, and know nothing of ours.
 # Rivals are no tool: they name worlds. Entrants know rivals and agents.
-TOP = {"typed": -1, "rivals": 2, "entrants": 3, "commands": 4, "cli": 5, "__main__": 6}
+TOP = {
+    "shapes": -2,
+    "typed": -1,
+    "rivals": 2,
+    "entrants": 3,
+    "commands": 4,
+    "cli": 5,
+    "__main__": 6,
+}
 MOST_LINES = 350
 MOST_REFUSALS = 0.12  # of the code lines; see refusals.py
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
+from wmlib.shapes import Shape, WrongTypeError, as_array, check_shape
 from wmlib.typed import (
     LARGEST,
     Finite,
@@ -22,12 +23,8 @@ from wmlib.typed import (
     PositiveShare,
     ProperShare,
     Seed,
-    Shape,
     Share,
-    WrongTypeError,
-    as_array,
     check_same,
-    check_shape,
     check_type,
     typed,
 )

@@ -14,8 +14,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from wmlib.shapes import Shape
 from wmlib.storage import write_atomically
-from wmlib.typed import PositiveFloat, PositiveInt, Shape, check_same, typed
+from wmlib.typed import PositiveFloat, PositiveInt, check_same, typed
 
 # Okabe & Ito's hues, at lightnesses that keep each 3 : 1 apart from a white sheet (their orange and
 # sky blue are not) and from one another, for colour-blind readers too.

@@ -20,15 +20,8 @@ import torch
 from torch import Tensor
 
 from wmlib.exploration import bounded_box
-from wmlib.typed import (
-    PositiveInt,
-    PositiveShare,
-    ProperShare,
-    Shape,
-    as_array,
-    check_shape,
-    typed,
-)
+from wmlib.shapes import Shape, as_array, check_shape
+from wmlib.typed import PositiveInt, PositiveShare, ProperShare, typed
 
 
 @typed

@@ -7,7 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from wmlib.typed import Shape, Share, check_shape, typed
+from wmlib.shapes import Shape, check_shape
+from wmlib.typed import Share, typed
 
 
 @typed

@@ -15,7 +15,6 @@ import contextlib
 import functools
 import inspect
 import math
-import reprlib
 import types
 from collections.abc import Callable, Iterable
 from typing import (
@@ -32,9 +31,10 @@ from typing import (
 )
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema
+
+from wmlib.shapes import Shape, WrongTypeError, described, named
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -53,96 +53,6 @@ NonNegativeFloat = Annotated[float, Field(ge=0, lt=math.inf)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 ProperShare = Annotated[float, Field(ge=0, lt=1)]
-
-WORDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "True or False",
-    str: "a word",
-    bytes: "bytes",
-    types.NoneType: "None",
-    np.ndarray: "an array",
-    collections.abc.Callable: "a function",
-}
-
-
-class WrongTypeError(TypeError, ValueError):
-    """An argument of another type than its annotation says; whoever expects either catches it."""
-
-
-class Shape:
-    """What an array or a tensor looks like, in an annotation.
-
-    Args:
-        axes: sizes, or tuples of those that may be. Letters stand for any size, the same
-            throughout a call; "T+1" is one more than "T". `...` at an end: any other axes there.
-            A size of 0 fits only where it is asked for.
-        dtype: its name, as "float32", or a kind: "real" or "whole" numbers; None for any.
-        finite: whether NaN and infinity are refused.
-    """
-
-    def __init__(self, *axes: Any, dtype: str | None = None, finite: bool = False) -> None:
-        self.axes, self.dtype, self.finite = axes, dtype, finite
-        self.named = [axis for axis in axes if axis is not ...]
-        self.free = len(self.named) < len(axes)
-
-    def __str__(self) -> str:
-        words = [
-            " or ".join(map(str, axis)) if isinstance(axis, tuple)
-            else "..." if axis is ... else str(axis)
-            for axis in self.axes
-        ]  # fmt: skip
-        text = f"of shape ({', '.join(words)}{',' * (len(words) == 1)})"
-        if self.dtype:
-            text += f" of {self.dtype}" + " numbers" * (self.dtype in KINDS)
-        return text + " without NaN or infinity" * self.finite
-
-    def sizes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The sizes of the axes that have a letter or a size."""
-        return shape[len(shape) - len(self.named) :] if self.axes[:1] == (...,) else shape
-
-    def letters(self, shape: tuple[int, ...]) -> list[tuple[str, int]]:
-        """What each letter stands for."""
-        pairs = zip(self.named, self.sizes(shape), strict=False)
-        return [
-            (axis.removesuffix("+1"), size - axis.endswith("+1"))
-            for axis, size in pairs if isinstance(axis, str)
-        ]  # fmt: skip
-
-    def fits(self, value: Any) -> bool:
-        """Whether the shape and the type are these."""
-        shape, named = value.shape, self.named
-        if len(shape) != len(named) and not (self.free and len(shape) > len(named)):
-            return False
-        for axis, size in zip(named, self.sizes(shape), strict=False):
-            if axis != size and not (isinstance(axis, str) or self._among(axis, size)):
-                return False
-        if 0 in shape and 0 not in named:
-            return False
-        kind = str(value.dtype).removeprefix("torch.")
-        return self.dtype in (None, kind) or kind.startswith(KINDS.get(self.dtype or "", "-"))
-
-    @staticmethod
-    def _among(axis: Any, size: int) -> bool:
-        return isinstance(axis, tuple) and size in axis
-
-    def odd(self, value: Any) -> str | None:
-        """The first number of `value` that is not finite, where all should be; else None."""
-        if self.finite:
-            finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
-            if not finite.all():
-                place = [int(i) for i in np.argwhere(~np.asarray(finite))[0]]
-                return f"{value[tuple(place)].item()} at {place}"
-        return None
-
-    def check(self, value: Any) -> Any:
-        """`value` itself, or a ValueError."""
-        if not self.fits(value) or self.odd(value) is not None:
-            raise ValueError
-        return value
-
-
-KINDS = {"real": ("float", "bfloat", "int", "uint", "bool"), "whole": ("int", "uint")}
 
 
 def typed(function: Checked) -> Checked:
@@ -211,37 +121,6 @@ def check_fields(instance: Any) -> None:
         check_type(name, getattr(instance, name), hint)
 
 
-@functools.lru_cache(4096)
-def _shape(axes: tuple[Any, ...], dtype: str | None, finite: bool) -> Shape:
-    return Shape(*axes, dtype=dtype, finite=finite)
-
-
-def check_shape(
-    name: str, value: Any, kind: type, *axes: Any, dtype: str | None = None, finite: bool = False
-) -> None:
-    """Check an array or a tensor, as `Shape` does: where a size is known only inside."""
-    shape = _shape(axes, dtype, finite)
-    if not isinstance(value, kind) or not shape.fits(value) or shape.odd(value) is not None:
-        expected, found, _ = _fault(value, kind, (shape,))
-        raise WrongTypeError(f"{name} must be {expected}, got {found}")
-
-
-def as_array(
-    name: str, value: Any, *axes: Any, dtype: str | None = "real", finite: bool = False
-) -> NDArray[Any]:
-    """`value`, which may be lists, as an array that looks like `Shape`; or a WrongTypeError."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # lists of unequal lengths
-        array = np.empty((), object)
-    shape = Shape(*axes, dtype=dtype, finite=finite)
-    if not shape.fits(array) or shape.odd(array) is not None:
-        expected, found, _ = _fault(array, np.ndarray, (shape,))
-        got = found if isinstance(value, np.ndarray) or shape.fits(array) else _found(value)
-        raise WrongTypeError(f"{name} must be {expected}, got {got}")
-    return array
-
-
 def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Sizes) -> None:
     for shape in shapes if hasattr(value, "shape") else ():
         for letter, size in shape.letters(tuple(value.shape)):
@@ -249,7 +128,7 @@ def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Size
             if known != size:
                 raise ValueError(
                     f"{name} must be {shape} with {letter} = {known} as in {first}, "
-                    f"got {_found(value)}"
+                    f"got {described(value)}"
                 )
 
 
@@ -327,19 +206,17 @@ def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
     for part in _union(hint):
         base, *extras = get_args(part) if _extras(part) else (part,)
         if isinstance(value, int) and base is int and value > LARGEST:
-            return f"at most {LARGEST}{none}", _found(value), WrongTypeError
+            return f"at most {LARGEST}{none}", described(value), WrongTypeError
         if extras and _fits(value, base):
             expected, found, error = _fault(value, base, extras)
             return expected + none, found, error
-    return _words(hint), _found(value), WrongTypeError
+    return _words(hint), described(value), WrongTypeError
 
 
 def _fault(value: Any, base: Any, extras: Iterable[Any]) -> tuple[str, str, type[ValueError]]:
     for shape in (one for one in extras if isinstance(one, Shape)):
-        if isinstance(value, base) and shape.fits(value):
-            return "finite", str(shape.odd(value)), ValueError
-        return f"{_words(base)} {shape}", _found(value), WrongTypeError
-    return _limits(base, extras), _found(value), ValueError
+        return *shape.fault(value, base), WrongTypeError
+    return _limits(base, extras), described(value), ValueError
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -368,17 +245,6 @@ def _limits(base: Any, extras: Iterable[Any]) -> str:
     )
 
 
-def _found(value: Any) -> str:
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and not isinstance(value, type | np.generic):
-        dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
-        return f"{type(value).__name__} {Shape(*shape, dtype=dtype)}"
-    try:
-        return reprlib.repr(value.item() if isinstance(value, np.generic) else value)
-    except ValueError:  # Python refuses to write out a whole number of thousands of digits
-        return f"{type(value).__name__} too large to be written out"
-
-
 def _words(hint: Any) -> str:
     kind, parts = _parts(hint)
     if kind is Annotated:
@@ -389,9 +255,7 @@ def _words(hint: Any) -> str:
         return " or ".join(repr(part) for part in parts)
     if kind is tuple and parts:
         return f"a tuple ({', '.join('...' if part is ... else _each(part) for part in parts)})"
-    name = kind.__name__
-    spelt = name[:2].isupper() and name[0] in "FHLMNRSX"  # an MDNRNN
-    return WORDS.get(kind) or f"{'an' if spelt or name[0] in 'AEIOU' else 'a'} {name}"
+    return named(kind)
 
 
 def _each(hint: Any) -> str:

@@ -49,7 +49,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from wmlib.typed import PositiveFloat, Share, as_array, typed
+from wmlib.shapes import as_array
+from wmlib.typed import PositiveFloat, Share, typed
 
 ROWS, COLUMNS = 10, 5
 SIDE = 16

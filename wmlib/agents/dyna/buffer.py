@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from wmlib.scratch.checks import at_least
-from wmlib.typed import PositiveInt, Seed, as_array, typed
+from wmlib.shapes import as_array
+from wmlib.typed import PositiveInt, Seed, typed
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

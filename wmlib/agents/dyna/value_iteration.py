@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wmlib.typed import NonNegativeInt, PositiveFloat, ProperShare, as_array, typed
+from wmlib.shapes import as_array
+from wmlib.typed import NonNegativeInt, PositiveFloat, ProperShare, typed
 
 
 @typed

@@ -21,17 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wmlib.shapes import as_array, check_shape
 from wmlib.training import History, fit
-from wmlib.typed import (
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Seed,
-    Share,
-    as_array,
-    check_shape,
-    typed,
-)
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, Share, typed
 
 
 @typed

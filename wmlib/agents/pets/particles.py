@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wmlib.agents.pets.ensemble import Ensemble
-from wmlib.typed import check_shape, check_type
+from wmlib.shapes import check_shape
+from wmlib.typed import check_type
 
 Reward = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What a step earns: observations (..., O), actions (..., A) and next observations (..., O), to

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
-from wmlib.typed import check_shape
+from wmlib.shapes import check_shape
 
 
 def choices_of(space: gym.Space) -> int | None:

@@ -11,8 +11,9 @@ import numpy as np
 from wmlib.agents.world_models.actions import as_numbers
 from wmlib.episodes import Episode
 from wmlib.replay import draw_windows
+from wmlib.shapes import Shape, check_shape
 from wmlib.storage import digest
-from wmlib.typed import Shape, check_same, check_shape, check_type, typed
+from wmlib.typed import check_same, check_type, typed
 
 
 @typed

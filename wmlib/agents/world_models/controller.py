@@ -21,7 +21,8 @@ from torch import Tensor
 from wmlib.agents.world_models.actions import choices_of
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.checkpoint import check_arrays, configured, load_checkpoint, save_checkpoint
-from wmlib.typed import NonNegativeInt, Shape, check_same, check_shape, typed
+from wmlib.shapes import Shape, check_shape
+from wmlib.typed import NonNegativeInt, check_same, typed
 
 REAL = Shape(..., dtype="real")
 Squash = Literal["tanh", "sigmoid", "clipped_tanh", "argmax"]

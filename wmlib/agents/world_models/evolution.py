@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wmlib.agents.world_models.evolution_settings import Array, Box, CMAESConfig, Strategy
-from wmlib.typed import check_shape
+from wmlib.shapes import check_shape
 
 _HISTORY = 20_000  # generations remembered for the test of stagnation; tutorial, B.3
 

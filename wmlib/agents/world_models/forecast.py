@@ -16,7 +16,8 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, State
 from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import followed, warm_up
-from wmlib.typed import NonNegativeInt, PositiveInt, Seed, Shape, check_same, typed
+from wmlib.shapes import Shape
+from wmlib.typed import NonNegativeInt, PositiveInt, Seed, check_same, typed
 
 
 class Forecasts(NamedTuple):

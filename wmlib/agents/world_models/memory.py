@@ -23,6 +23,7 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.mixture import Prediction, Temperature, log_likelihood
 from wmlib.checkpoint import load_module
 from wmlib.imagination import steps
+from wmlib.shapes import check_shape
 from wmlib.training import History, fit, seeded
 from wmlib.typed import (
     Finite,
@@ -32,7 +33,6 @@ from wmlib.typed import (
     PositiveInt,
     Seed,
     check_same,
-    check_shape,
     typed,
 )
 

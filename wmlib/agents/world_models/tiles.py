@@ -11,7 +11,8 @@ from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.envs.car_racing.official import SIDE
 from wmlib.replay import Replay
-from wmlib.typed import PositiveInt, Shape, check_shape, typed
+from wmlib.shapes import Shape, check_shape
+from wmlib.typed import PositiveInt, typed
 
 
 @typed

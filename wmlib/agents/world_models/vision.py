@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from wmlib.checkpoint import load_module
 from wmlib.replay import Replay
+from wmlib.shapes import check_shape
 from wmlib.training import History, fit, seeded
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, check_shape, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, typed
 
 Steps = Annotated[int, Field(ge=2)]  # from one frame to another, both included
 SIDE = 64  # pixels; the paper's four convolutions of stride 2 take 64 to 2
