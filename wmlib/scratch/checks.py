@@ -59,6 +59,12 @@ def _got(value: object) -> str:
         return f"{type(value).__name__} too large to be written out"
 
 
+def check_that(fits: bool, name: str, expected: str, value: object) -> None:
+    """Raise a ValueError in one line unless it `fits`."""
+    if not fits:
+        raise ValueError(f"{name} must be {expected}, got {_got(value)}")
+
+
 def same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise a ValueError unless `shape` is `expected`."""
     if shape != expected:
@@ -72,11 +78,10 @@ def positive(name: str, value: float) -> float:
     and inverses do not leave it. NumPy has no integers above `LARGEST`.
     """
     number = _float(value)
-    large = isinstance(value, int) and value > LARGEST
-    if large or not 1e-100 <= number <= 1e100:
-        raise ValueError(
-            f"{name} must be a finite number above 0, got {_got(value)}"
-        )
+    fits = 1e-100 <= number <= 1e100
+    if isinstance(value, int):
+        fits = fits and value <= LARGEST
+    check_that(fits, name, "a finite number above 0", value)
     return number
 
 
@@ -89,10 +94,7 @@ def within(name: str, value: float, interval: str) -> float:
         inside = False
     if number == high and interval[-1] == ")":
         inside = False
-    if not inside:
-        raise ValueError(
-            f"{name} must be a number in {interval}, got {_got(value)}"
-        )
+    check_that(inside, name, f"a number in {interval}", value)
     return number
 
 
@@ -110,11 +112,8 @@ def check_step(when: str, observation: object, reward: object) -> None:
             fits = value is not None and bool(np.isfinite(array).all())
         except (TypeError, ValueError, OverflowError):
             fits = False
-        if not fits or (name == "reward" and array.size != 1):
-            raise ValueError(
-                f"{when}: the environment's {name} must be finite, "
-                f"got {_got(value)}"
-            )
+        fits = fits and (name != "reward" or array.size == 1)
+        check_that(fits, f"{when}: the environment's {name}", "finite", value)
 
 
 def at_least(name: str, value: int, least: int) -> int:
@@ -139,35 +138,27 @@ def check_seed(seed: object) -> None:
 
 def check_weight(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a finite number of at least 0."""
-    number = _float(value)
-    if not 0 <= number <= 1e100:
-        raise ValueError(f"{name} must be finite, >= 0, got {_got(value)}")
+    check_that(0 <= _float(value) <= 1e100, name, "finite, >= 0", value)
 
 
 def check_decay(name: str, value: object) -> None:
     """Raise a ValueError unless `value` is a number in [0, 1)."""
-    number = _float(value)
-    if not 0 <= number < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {_got(value)}")
+    check_that(0 <= _float(value) < 1, name, "in [0, 1)", value)
 
 
 def check_model(name: str, value: object, *has: str) -> None:
     """Raise a ValueError unless `value` has what is asked of this model."""
     missing = [attribute for attribute in has if not hasattr(value, attribute)]
-    if missing:
-        raise ValueError(
-            f"{name} must be a model that has {', '.join(missing)}, "
-            f"got {_got(value)}"
-        )
+    words = f"a model that has {', '.join(missing)}"
+    check_that(not missing, name, words, value)
 
 
 def check_function(name: str, value: object) -> None:
     """Raise a ValueError unless `value` can be called."""
-    if not callable(value):
-        raise ValueError(f"{name} must be a function, got {_got(value)}")
+    check_that(callable(value), name, "a function", value)
 
 
 def check_rng(rng: object) -> None:
     """Raise a ValueError unless `rng` is a Generator or None."""
-    if not isinstance(rng, np.random.Generator | None):
-        raise ValueError(f"rng must be a Generator or None, got {rng!r}")
+    fits = isinstance(rng, np.random.Generator | None)
+    check_that(fits, "rng", "a Generator or None", rng)
