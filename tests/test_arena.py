@@ -356,7 +356,7 @@ def test_the_command_says_how_each_did(tmp_path: Path, capsys: pytest.CaptureFix
         ({"--agents": "random,random"}, "enters once, got 'random' twice in 'random,random'"),
         ({"--agents": "dqn,random,dqn"}, "enters once, got 'dqn' twice"),
         ({"--steps": "3"}, "steps must be at least 4, got 3"),
-        ({"--seeds": "0"}, "seeds must be at least 1, got 0"),
+        ({"--seeds": "0"}, r"seeds must be in \[1, 1000\], got 0"),
         ({"--jobs": "0"}, "n_jobs must not be 0"),
     ],
 )  # fmt: skip

@@ -171,9 +171,9 @@ def test_collect_names_what_is_no_policy_or_environment() -> None:
     for policy in (None, SmoothRandomPolicy, Half(), 3):
         with pytest.raises(TypeError, match="policy must have reset"):
             collect(policy, "CartPole-v1", episodes=1, seed=0)
-    with pytest.raises(TypeError, match="env_id must be a string or an EnvSpec, got 5"):
+    with pytest.raises(TypeError, match="env_id must be a word or an EnvSpec, got 5"):
         collect(balance(), 5, episodes=1, seed=0)
-    with pytest.raises(TypeError, match="env_kwargs must be a dict, got 5"):
+    with pytest.raises(TypeError, match="env_kwargs must be a Mapping or None, got 5"):
         collect(balance(), "CartPole-v1", episodes=1, seed=0, env_kwargs=5)
 
 

@@ -16,12 +16,14 @@ def test_an_episode_checks_its_lengths() -> None:
     assert len(whole) == 5
     assert whole.total_reward == 10.0
     arrays = whole.observations, whole.actions, whole.rewards
-    with pytest.raises(ValueError, match="5 actions needs 6 observations and 5 rewards, got 5"):
+    with pytest.raises(
+        ValueError, match=r"actions must be .* with T = 4 as in observations, got .* \(5, 2\)"
+    ):
         Episode(arrays[0][:-1], *arrays[1:], True, False, 0)
     for wrong in (np.zeros(4), np.zeros((7, 2)), np.array(5)):
         with pytest.raises(ValueError, match="extras 'car' of 5 actions must be 5, or one more"):
             Episode(*arrays, True, False, 0, {"car": wrong})
-    with pytest.raises(ValueError, match="at least one action"):
+    with pytest.raises(ValueError, match=r"actions must be .*, got .* \(0, 2\)"):
         Episode(arrays[0][:1], arrays[1][:0], arrays[2][:0], True, False, 0)
     with pytest.raises(TypeError, match="observations must be an array of numbers"):
         Episode(np.array([{}] * 6), *arrays[1:], True, False, 0)
@@ -168,5 +170,5 @@ def test_wrong_types_are_named() -> None:
     for where, name in enumerate(("observations", "actions", "rewards")):
         for wrong in (None, 3.0, [1, 2], np.array(3.0), np.array(["a"] * 5)):
             parts = [*arrays[:where], wrong, *arrays[where + 1 :]]
-            with pytest.raises(TypeError, match=f"{name} must be an array of numbers, got"):
+            with pytest.raises(TypeError, match=f"{name} must be an array.*, got"):
                 Episode(*parts, True, False, 0)

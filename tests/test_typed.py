@@ -132,7 +132,7 @@ def test_a_dataclass_checks_its_fields() -> None:
 RANGES = [
     (PositiveInt, [1, np.uint8(2), LARGEST], [0, -1, np.int64(-1)], "at least 1"),
     (NonNegativeInt, [0, 1], [-1], "at least 0"),
-    (PositiveInt | None, [None, 1], [0], "at least 1 or None"),
+    (PositiveInt | None, [None, 1], [0], "at least 1"),
     (Annotated[int, Field(ge=1, le=9)], [1, 9], [0, 10], r"in \[1, 9\]"),
     (Finite, [0, -1.5], [NAN, INF, -INF, np.float32(np.inf)], "a finite number"),
     (PositiveFloat, [1e-300, np.float32(2), 3], [0, -0.0, -1, NAN, INF], "a positive number"),

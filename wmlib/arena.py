@@ -17,21 +17,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import gymnasium as gym
 import joblib
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
+from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.checkpoint import made_by
-from wmlib.checks import check_whole
 from wmlib.collecting import collect, specification
 from wmlib.episodes import Policy
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError, alone_in, check_regular, read_json, write_atomically
+from wmlib.typed import typed
 from wmlib.workers import WorkerLost, check_jobs, end_with, results
 
 EPISODES = 100
@@ -105,12 +106,13 @@ def examinations(steps: int) -> tuple[int, int, int]:
     return steps // 4, steps // 2, steps
 
 
+@typed
 def race(
     entrants: Mapping[str, Entrant],
     env_id: str | EnvSpec,
     *,
-    steps: int,
-    seeds: int,
+    steps: Annotated[int, Field(ge=4)],
+    seeds: Annotated[int, Field(ge=1, le=1000)],
     out: Path,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -141,8 +143,6 @@ def race(
         RuntimeError: an entrant failed (with its name, seed and traceback), or a worker died. The
             rows made by then are kept.
     """
-    check_whole("steps", steps, 4)
-    check_whole("seeds", seeds, 1, 1000)
     check_jobs(n_jobs)
     spec = specification(env_id)
     _check_entrants(entrants, spec, steps)

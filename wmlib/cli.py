@@ -110,10 +110,10 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _check_seed(options: argparse.Namespace) -> None:
-    from wmlib.checks import check_seed
+    from wmlib.typed import Seed, check_type
 
     if hasattr(options, "seed"):
-        check_seed(options.seed)
+        check_type("seed", options.seed, Seed)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,10 +23,10 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from tqdm.auto import tqdm
 
-from wmlib.checks import LARGEST_SEED, check_seed, check_whole
-from wmlib.episodes import Episode, Policy, check_limits, run_episode
+from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.replay import Growing
 from wmlib.runs import sole_owner
+from wmlib.typed import PositiveFloat, PositiveInt, Seed, check_type, typed
 from wmlib.workers import Task, WorkerLost, check_jobs, end_with, results
 
 
@@ -45,15 +45,16 @@ class CollectInterrupt(KeyboardInterrupt):
     finished: Sequence[Episode] = ()
 
 
+@typed
 def collect(
     policy: Policy,
     env_id: str | EnvSpec,
     *,
-    episodes: int,
-    seed: int,
-    max_steps: int | None = None,
-    patience: int | None = None,
-    time_limit: float | None = None,
+    episodes: PositiveInt,
+    seed: Seed,
+    max_steps: PositiveInt | None = None,
+    patience: PositiveInt | None = None,
+    time_limit: PositiveFloat | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: bool = True,
@@ -91,10 +92,9 @@ def collect(
             holds the episodes that were finished.
         CollectInterrupt: a KeyboardInterrupt, with the episodes that were finished.
     """
-    check_whole("episodes", episodes, 1)
-    check_limits(seed, max_steps, patience, time_limit)
-    check_seed(seed, LARGEST_SEED - episodes)
-    _check_parts(policy, env_kwargs, n_jobs)
+    check_type("the seed of the last episode", seed + episodes, Seed)
+    _check_policy(policy)
+    check_jobs(n_jobs)
     spec, kwargs = specification(env_id), dict(env_kwargs or {})
 
     def task(index: int) -> Task:
@@ -215,6 +215,7 @@ def _collect_one(
         return _Failure(seed, traceback.format_exc(), isinstance(error, KeyboardInterrupt))
 
 
+@typed
 def specification(env_id: str | EnvSpec) -> EnvSpec:
     """What `gymnasium.make` needs to know, also where the environment is not registered.
 
@@ -224,8 +225,6 @@ def specification(env_id: str | EnvSpec) -> EnvSpec:
     """
     if isinstance(env_id, EnvSpec):
         return env_id
-    if not isinstance(env_id, str):
-        raise TypeError(f"env_id must be a string or an EnvSpec, got {env_id!r}")
     module, _, name = env_id.rpartition(":")
     try:
         if module:
@@ -240,10 +239,7 @@ def specification(env_id: str | EnvSpec) -> EnvSpec:
         ) from error
 
 
-def _check_parts(policy: Any, env_kwargs: Any, n_jobs: Any) -> None:
+def _check_policy(policy: Any) -> None:
     for method in ("reset", "act"):
         if isinstance(policy, type) or not callable(getattr(policy, method, None)):
             raise TypeError(f"policy must have reset(rng) and act(observation), got {policy!r}")
-    if not isinstance(env_kwargs, Mapping | None):
-        raise TypeError(f"env_kwargs must be a dict, got {env_kwargs!r}")
-    check_jobs(n_jobs)

@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 
-from wmlib.checks import check_positive, check_seed, check_whole
+from wmlib.shapes import Shape
+from wmlib.typed import PositiveFloat, PositiveInt, Seed, typed
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
+@typed
 @dataclass(frozen=True)
 class Episode:
     """One rollout of T decisions in an environment.
@@ -44,27 +46,16 @@ class Episode:
             space).
     """
 
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
+    observations: Annotated[np.ndarray, Shape("T+1", ..., dtype="real")]
+    actions: Annotated[np.ndarray, Shape("T", ..., dtype="real")]
+    rewards: Annotated[np.ndarray, Shape("T", dtype="real")]
     terminated: bool
     truncated: bool
     seed: int
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("observations", "actions", "rewards"):
-            value = getattr(self, name)
-            if not (isinstance(value, np.ndarray) and value.ndim and is_number(value)):
-                raise TypeError(f"{name} must be an array of numbers, got {value!r}")
         steps = len(self.actions)
-        if steps < 1:
-            raise ValueError("an episode needs at least one action, got none")
-        if len(self.observations) != steps + 1 or len(self.rewards) != steps:
-            raise ValueError(
-                f"an episode of {steps} actions needs {steps + 1} observations and {steps} "
-                f"rewards, got {len(self.observations)} and {len(self.rewards)}"
-            )
         for name, value in self.extras.items():
             if np.shape(value)[:1] not in ((steps,), (steps + 1,)):
                 raise ValueError(
@@ -98,13 +89,14 @@ class Policy(Protocol):
         ...
 
 
+@typed
 def run_episode(
     env: gym.Env,
     policy: Policy,
-    seed: int,
-    max_steps: int | None = None,
-    patience: int | None = None,
-    time_limit: float | None = None,
+    seed: Seed,
+    max_steps: PositiveInt | None = None,
+    patience: PositiveInt | None = None,
+    time_limit: PositiveFloat | None = None,
 ) -> Episode:
     """Drive one episode; the environment and the policy are seeded with `seed`.
 
@@ -122,7 +114,6 @@ def run_episode(
             every decision, or named as the environment's.
         EpisodeTimeout: the time is over.
     """
-    check_limits(seed, max_steps, patience, time_limit)
     with _given_up_after(time_limit, seed) as check_time:
         return _drive(env, policy, seed, max_steps, patience, check_time)
 
@@ -235,17 +226,6 @@ def _given_up_after(seconds: float | None, seed: int) -> Iterator[Callable[[], N
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def check_limits(
-    seed: int, max_steps: int | None, patience: int | None, time_limit: float | None
-) -> None:
-    check_seed(seed)
-    for name, limit in (("max_steps", max_steps), ("patience", patience)):
-        if limit is not None:
-            check_whole(name, limit, 1)
-    if time_limit is not None:
-        check_positive("time_limit", time_limit)
 
 
 def is_number(value: Any) -> bool:

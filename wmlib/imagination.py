@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.checks import check_whole
+from wmlib.typed import PositiveInt, check_of, typed
+
+check_positive = check_of(PositiveInt)
 
 
 class State(Protocol):
@@ -93,7 +95,7 @@ def steps(
     pay: Pay[S] | None = None,
 ) -> Iterator[Step[S]]:
     """Dream step by step, for who keeps only a part of it; arguments and errors as `imagine`."""
-    check_whole("horizon", horizon, 1)
+    check_positive("horizon", horizon)
     if isinstance(policy, Tensor) and policy.shape[1] < horizon:
         raise ValueError(f"{horizon} decisions need as many actions, got {policy.shape[1]}")
     state, features = start, start.features
@@ -161,20 +163,19 @@ class ImaginedEnv(gym.Env[np.ndarray, Any], Generic[S]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012
 
+    @typed
     def __init__(
         self,
         model: Model[S],
         begin: Callable[[int], S],
-        starts: int,
+        starts: PositiveInt,
         observation_space: gym.Space,
         action_space: gym.Space,
         read: Callable[[Any], Tensor],
-        horizon: int,
+        horizon: PositiveInt,
         pay: Pay[S] | None = None,
         picture: Callable[[S], np.ndarray] | None = None,
     ) -> None:
-        for name, number in (("starts", starts), ("horizon", horizon)):
-            check_whole(name, number, 1)
         self.model, self.begin, self.starts = model, begin, starts
         self.observation_space, self.action_space = observation_space, action_space
         self.read, self.horizon, self.pay, self.picture = read, horizon, pay, picture

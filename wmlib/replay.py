@@ -10,17 +10,19 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from wmlib.checks import check_generator, check_whole
 from wmlib.episodes import Episode
 from wmlib.runs import check_identity
 from wmlib.storage import DamagedFileError, digest, open_arrays, read_json, save_arrays
+from wmlib.typed import PositiveInt, check_same, check_type, typed
 
 
+@typed
 def draw_windows(
-    lengths: np.ndarray, rng: np.random.Generator, batch: int, length: int
+    lengths: Any, rng: np.random.Generator, batch: PositiveInt, length: PositiveInt
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw windows of `length` decisions, uniformly among all that lie within one episode.
 
@@ -36,9 +38,6 @@ def draw_windows(
     Raises:
         ValueError: no episode is that long.
     """
-    check_generator(rng)
-    check_whole("batch", batch, 1)
-    check_whole("length", length, 1)
     lengths = np.asarray(lengths)
     if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
         raise ValueError(f"lengths must be (E,) whole numbers, got {lengths!r}")
@@ -65,17 +64,13 @@ class Replay:
     def extend(self, episodes: Iterable[Episode]) -> None:
         """Add episodes; all of a replay have observations and actions of one shape and dtype."""
         for episode in episodes:
-            if not isinstance(episode, Episode):
-                raise TypeError(f"a replay holds episodes, got {episode!r}")
+            check_type("each episode of a replay", episode, Episode)
             if self.episodes:
                 first = self.episodes[0]
                 for name in ("observations", "actions"):
                     old, new = getattr(first, name), getattr(episode, name)
-                    if old.shape[1:] != new.shape[1:] or old.dtype != new.dtype:
-                        raise ValueError(
-                            f"{name} of shape {new.shape[1:]} and dtype {new.dtype} do not fit a "
-                            f"replay of shape {old.shape[1:]} and dtype {old.dtype}"
-                        )
+                    sizes = [(*one.shape[1:], str(one.dtype)) for one in (new, old)]
+                    check_same(f"{name} of a replay", *sizes)
             self.episodes.append(episode)
 
     def __len__(self) -> int:
@@ -94,7 +89,8 @@ class Replay:
         """Observations in all episodes, the final ones included."""
         return self.steps + len(self.episodes)
 
-    def sample_frames(self, rng: np.random.Generator, n: int) -> np.ndarray:
+    @typed
+    def sample_frames(self, rng: np.random.Generator, n: PositiveInt) -> np.ndarray:
         """Draw n observations uniformly, with replacement: (n, *observation shape).
 
         Raises:
@@ -102,8 +98,6 @@ class Replay:
         """
         if not self.episodes:
             raise ValueError("the replay is empty; collect episodes first")
-        check_generator(rng)
-        check_whole("n", n, 1)
         offsets = np.cumsum([0] + [len(episode) + 1 for episode in self.episodes])
         flat = rng.integers(offsets[-1], size=n)
         which = np.searchsorted(offsets, flat, side="right") - 1

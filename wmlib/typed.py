@@ -115,12 +115,6 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     check_of(hint)(name, value)
 
 
-def check_fields(instance: Any) -> None:
-    """Check the types of a dataclass's fields."""
-    for name, hint in get_type_hints(type(instance), include_extras=True).items():
-        check_type(name, getattr(instance, name), hint)
-
-
 def _check_letters(name: str, value: Any, shapes: tuple[Shape, ...], sizes: Sizes) -> None:
     for shape in shapes if hasattr(value, "shape") else ():
         for letter, size in shape.letters(tuple(value.shape)):
@@ -173,8 +167,10 @@ def _strict(hint: Any) -> Any:
         return Union[tuple(map(_strict, parts))]  # noqa: UP007
     if kind is tuple and parts:
         return tuple[tuple(part if part is ... else _strict(part) for part in parts)]  # type: ignore[misc]
-    if kind in (Any, Literal) or isinstance(kind, TypeVar):
-        return Any if isinstance(kind, TypeVar) else hint
+    if kind is Literal:
+        return hint
+    if kind is Any or isinstance(kind, TypeVar) or getattr(kind, "_is_protocol", False):
+        return Any
     if kind is collections.abc.Callable:
         return Callable
     if kind in (int, float):
@@ -202,14 +198,12 @@ def _number(value: Any) -> Any:
 
 def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
     """What a value should be, what it is, and the error: of a range, where the type is right."""
-    none = " or None" * (types.NoneType in _union(hint))
     for part in _union(hint):
         base, *extras = get_args(part) if _extras(part) else (part,)
         if isinstance(value, int) and base is int and value > LARGEST:
-            return f"at most {LARGEST}{none}", described(value), WrongTypeError
+            return f"at most {LARGEST}", described(value), WrongTypeError
         if extras and _fits(value, base):
-            expected, found, error = _fault(value, base, extras)
-            return expected + none, found, error
+            return _fault(value, base, extras)
     return _words(hint), described(value), WrongTypeError
 
 

@@ -12,13 +12,14 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from joblib.parallel import SequentialBackend, get_active_backend
+from pydantic import Field
 
-from wmlib.checks import check_whole
+from wmlib.typed import typed
 
 Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 """from `joblib.delayed`"""
@@ -115,9 +116,8 @@ def end_with(parent: int, worker: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def check_jobs(n_jobs: Any) -> None:
+@typed
+def check_jobs(n_jobs: Annotated[int, Field(ge=-(2**31))] | None) -> None:
     """Refuse what is not a number of workers for joblib."""
-    if n_jobs is not None:
-        check_whole("n_jobs", n_jobs, -(2**31))
-        if n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")
+    if n_jobs == 0:
+        raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")

@@ -82,7 +82,7 @@ def test_what_does_not_drive_is_refused(agent: Agent, starts: Starts) -> None:
         (agent, {"seed": 2**32}, "seed must be in"),
         (agent, {"seconds_per_decision": 0}, "seconds_per_decision"),
         ((agent.vision, other), {}, r"M's actions .* must be 3, got 2"),
-        (agent, {"starts": starts.take(slice(0, 0))}, "at least one start"),
+        (agent, {"starts": starts.take(slice(0, 0))}, r"starts.z must be .* got .* \(0, 32\)"),
     ]
     for world, options, message in wrong:
         with pytest.raises(ValueError, match=message):
@@ -112,8 +112,8 @@ def test_a_model_of_another_shape_or_with_nan_is_refused(agent: Agent, starts: S
     nowhere = starts._replace(z=torch.full_like(starts.z, float("inf")))
     for world, begin, message in (
         ((narrow, agent.memory), starts, "V's latents must be 32, got 8"),
-        ((narrow, small), starts, r"starts need z \(3, 8\) of float32, got \(3, 32\)"),
-        (replace(agent, vision=narrow, memory=small), starts, "starts need z"),
+        ((narrow, small), starts, r"starts.z must be .* \(S, 8\) of float32, got .* \(3, 32\)"),
+        (replace(agent, vision=narrow, memory=small), starts, "starts.z must be"),
         ((agent.vision, broken), starts, "memory.lstm.weight_hh_l0 holds NaN or infinity"),
         (agent, nowhere, "starts.z holds NaN or infinity"),
     ):

@@ -137,8 +137,8 @@ def test_parts_that_do_not_fit_are_refused(agent: Agent) -> None:
         ((vision, narrow, controller), "hidden numbers of C must be 8, got 256"),
         ((vision, memory, many), "controllers that drive must be 1, got 2"),
         ((vision, memory, two), r"actions of C must be \(32, 3\), got \(32, 2\)"),
-        ((vision, memory, controller, silence(narrow)), "starts need hidden"),
-        ((vision, memory, None, silence(memory, 0)), "at least one start"),
+        ((vision, memory, controller, silence(narrow)), "starts.hidden must be"),
+        ((vision, memory, None, silence(memory, 0)), r"starts.z must be .* got .* \(0, 32\)"),
         ((vision, memory, None, silence(memory, MOST_STARTS + 1)), "at most 64 starts, got 65"),
         ((vision, None, controller), "need their M"),
     ]

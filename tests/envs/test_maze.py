@@ -271,7 +271,7 @@ def test_wrong_calls_are_refused() -> None:
         (lambda: Maze(DYNA, "S.G", 5), r"columns of the new layout must be \(6, 9\), got"),
         (lambda: Maze(GAP_LEFT, GAP_BOTH), "later needs change_at >= 0 and vice versa"),
         (lambda: Maze(GAP_LEFT, change_at=3), "later needs change_at"),
-        (lambda: Maze(GAP_LEFT, GAP_BOTH, -1), "change_at must be at least 0 or None, got -1"),
+        (lambda: Maze(GAP_LEFT, GAP_BOTH, -1), "change_at must be at least 0, got -1"),
         (lambda: Maze(render_mode="human"), "render_mode must be 'ansi' or None, got 'human'"),
         (lambda: Layout.parse(DYNA).scaled(0, 1), "down must be at least 1, got 0"),
     ]:

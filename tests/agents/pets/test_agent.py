@@ -282,7 +282,7 @@ def test_the_variants_are_those_of_the_paper() -> None:
     assert {name: (c.members, c.probabilistic) for name, c in kinds.items()} == {
         "D": (1, False), "P": (1, True), "DE": (5, False), "PE": (5, True),
     }  # fmt: skip
-    with pytest.raises(ValueError, match=r"variant must be one of .*, got 'EP'"):
+    with pytest.raises(ValueError, match=r"name must be 'D' or .*, got 'EP'"):
         config.variant("EP")
 
 
@@ -306,7 +306,11 @@ def test_unknown_propagations_and_odd_particles_are_refused() -> None:
             gym.spaces.Discrete(2),
             r"actions must be in a bounded Box .*, got Discrete\(2\)",
         ),
-        ("observation_space", gym.spaces.Discrete(2), r"observations in a Box, got Discrete\(2\)"),
+        (
+            "observation_space",
+            gym.spaces.Discrete(2),
+            r"observations in a Box of one axis, got Discrete\(2\)",
+        ),
         ("observation_space", gym.spaces.Box(0, 1, (2, 2)), r"of one axis, got Box\(0.0, 1.0, "),
     ],
 )
@@ -517,8 +521,8 @@ def test_an_interruption_of_the_first_trial_is_an_ordinary_one() -> None:
             "max_steps must be .*, got nan",
         ),
         ({"config": {"particles": 5}}, "config must be a PETSConfig or None, got {'particles': 5}"),
-        ({"env": "Pendulum-v1"}, "env must be a Gymnasium environment, got 'Pendulum-v1'"),
-        ({"reward": None}, "reward must be a function of tensors, got None"),
+        ({"env": "Pendulum-v1"}, "env must be an Env, got 'Pendulum-v1'"),
+        ({"reward": None}, "reward must be a function, got None"),
     ],
 )
 def test_wrong_arguments_are_named(wrong: dict, words: str) -> None:
@@ -536,7 +540,7 @@ def test_wrong_arguments_are_named(wrong: dict, words: str) -> None:
         (lambda: PETSConfig(ensemble=None), "ensemble must be an EnsembleConfig, got None"),
         (lambda: PETSConfig(cem={}), "cem must be a CEMConfig, got {}"),
         (lambda: transitions([]), "episodes must hold at least one, got none"),
-        (lambda: transitions([1]), "episodes must hold nothing but episodes, got 1"),
+        (lambda: transitions([1]), "each of episodes must be an Episode, got 1"),
         (lambda: run(Switching([1.0], None), "E", 1, np.zeros((2, 3, 1))),
          r"plans must be .* \(P, T, A\), got ndarray of shape \(2, 3, 1\)"),
         (lambda: run(Switching([1.0], None), "E", 1, torch.zeros(3, 1)),

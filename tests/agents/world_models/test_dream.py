@@ -257,7 +257,9 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     dream, c, starts = Dream(model()), population(2), starting(3)
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         dream.returns(c, starts, horizon=0, generator=noise())
-    with pytest.raises(ValueError, match="at least one start"):
+    with pytest.raises(
+        ValueError, match=r"starts.z must be .* \(S, 3\) of float32, got .* \(0, 3\)"
+    ):
         dream.imagine(c, starts.take(slice(0, 0)), 3, noise())
     other = population(2, ControllerConfig(latent=4, hidden=6))
     with pytest.raises(
@@ -269,7 +271,9 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         starts._replace(cell=torch.zeros(2, 6)),
         starts._replace(hidden=starts.hidden.double()),
     ):
-        with pytest.raises(ValueError, match=r"starts need (z|hidden|cell) \(3, . ?\) of float32"):
+        with pytest.raises(
+            ValueError, match=r"starts\.(z|hidden|cell) must be .* \(., .\) of float32"
+        ):
             dream.imagine(c, wrong, 3, noise())
     for discount in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match=rf"discount must be in \(0, 1\], got {discount}"):
@@ -305,7 +309,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         ({"generator": 7}, "generator must be a Generator, got 7"),
         ({"controller": None}, "controller must be a LinearController, got None"),
         ({"starts": torch.zeros(3)}, r"starts must be a Starts, got Tensor of shape \(3,\)"),
-        ({"starts": Starts(1, 2, 3)}, "z must be a Tensor, got 1"),
+        ({"starts": Starts(1, 2, 3)}, "starts.z must be a Tensor .*, got 1"),
         ({"value": 0}, "value must be a ValueFunction or None, got 0"),
     ],
 )
@@ -432,7 +436,7 @@ def test_warm_up_refuses_what_it_cannot_read() -> None:
         warm_up(model(replace(CONFIG, latent=4)), codes)
     with pytest.raises(TypeError, match=r"warm must be a whole number, got 1.5"):
         warm_up(model(), codes, warm=1.5)
-    with pytest.raises(ValueError, match="warm must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="starts must be at least 0, got -1"):
         followed(codes, -1, 2)
     with pytest.raises(TypeError, match="horizon must be a whole number, got nan"):
         followed(codes, 1, math.nan)
@@ -500,7 +504,9 @@ def test_render_is_what_v_decodes() -> None:
 def test_the_environment_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         DreamEnv(model(), starting(2), SPACE, horizon=0)
-    with pytest.raises(ValueError, match="at least one start"):
+    with pytest.raises(
+        ValueError, match=r"starts.z must be .* \(S, 3\) of float32, got .* \(0, 3\)"
+    ):
         DreamEnv(model(), starting(0), SPACE)
     for space in (gym.spaces.Discrete(4), gym.spaces.MultiDiscrete([2, 2, 2])):
         with pytest.raises(
@@ -509,9 +515,9 @@ def test_the_environment_refuses_what_does_not_fit() -> None:
             DreamEnv(model(), starting(2), space)
     with pytest.raises(TypeError, match="action_space must be a Space, got 3"):
         DreamEnv(model(), starting(2), 3)
-    with pytest.raises(ValueError, match=r"vision has 32 latents, M has 3"):
+    with pytest.raises(ValueError, match="latents of vision must be 3, got 32"):
         environment(vision=VAE())
-    with pytest.raises(ValueError, match="None or 'rgb_array', got 'human'"):
+    with pytest.raises(ValueError, match="'rgb_array' or None, got 'human'"):
         environment(render_mode="human")
     with pytest.raises(ValueError, match="needs vision"):
         environment(render_mode="rgb_array")
@@ -527,7 +533,9 @@ def test_the_environment_refuses_what_does_not_fit() -> None:
         env.reset(seed=2.5)
     env.reset(seed=0)
     for wrong in (np.zeros(2), np.full(3, np.nan), None, "left", np.array(["a", "b", "c"])):
-        with pytest.raises(ValueError, match="an action must be 3 finite numbers"):
+        with pytest.raises(
+            ValueError, match=r"an action must be (finite|an array of shape \(3,\) .*), got"
+        ):
             env.step(wrong)
 
 
@@ -565,5 +573,5 @@ def test_a_pace_is_what_a_decision_is_paid_best_for() -> None:
     assert torch.equal(capped.features, free.features)
     assert most_paid(CONFIG, None) == math.inf
     for pace in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"pace must be a positive number or None, got {pace}"):
+        with pytest.raises(ValueError, match=f"pace must be a positive number, got {pace}"):
             Dream(memory, pace=pace)

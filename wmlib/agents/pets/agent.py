@@ -16,7 +16,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -37,11 +37,11 @@ from wmlib.episodes import Episode, run_episode
 from wmlib.planning import CEMConfig, Planner, UniformPolicy
 from wmlib.replay import Growing, episode_name
 from wmlib.runs import own_run
-from wmlib.scratch.checks import at_least, check_step
+from wmlib.scratch.checks import check_step
 from wmlib.training import History, resumed, save_state, seeded
-from wmlib.typed import PositiveInt, typed
+from wmlib.typed import PositiveInt, Seed, check_type, typed
 
-VARIANTS = ("D", "P", "DE", "PE")
+Variant = Literal["D", "P", "DE", "PE"]
 
 
 @typed
@@ -59,15 +59,14 @@ class PETSConfig:
     def __post_init__(self) -> None:
         check_particles(self.particles, self.ensemble.members)
 
-    def variant(self, name: str) -> PETSConfig:
+    @typed
+    def variant(self, name: Variant) -> PETSConfig:
         """The ablations of the paper: a deterministic (D) or probabilistic (P) network, or an
         ensemble (E) of either, else as this configuration.
 
         Raises:
-            ValueError: the name is none of `VARIANTS`.
+            ValueError: the name is none of `Variant`.
         """
-        if name not in VARIANTS:
-            raise ValueError(f"a variant must be one of {VARIANTS}, got {name!r}")
         members = self.ensemble.members if name.endswith("E") else 1
         networks = replace(self.ensemble, members=members, probabilistic=name.startswith("P"))
         return replace(self, ensemble=networks)
@@ -135,21 +134,22 @@ def check_reward(reward: Reward, episode: Episode, trial: int, device: torch.dev
     given = rewards_of(reward, Particles(before, actions, after))[0]  # (T,)
     if not (finite := given.isfinite()).all():
         step = int(finite.int().argmin())
+        seen, did = episode.observations[step].tolist(), episode.actions[step].tolist()
         raise ValueError(
             f"trial {trial}, step {step}: the reward function must return finite numbers, got "
-            f"{given[step].item()} for the observation {episode.observations[step].tolist()} and "
-            f"the action {episode.actions[step].tolist()}"
+            f"{given[step].item()} for the observation {seen} and the action {did}"
         )
 
 
+@typed
 def train_pets(
     env: gym.Env,
     reward: Reward,
     config: PETSConfig | None = None,
     *,
-    trials: int = 10,
-    seed: int = 0,
-    max_steps: int | None = None,
+    trials: PositiveInt = 10,
+    seed: Seed = 0,
+    max_steps: PositiveInt | None = None,
     device: torch.device | str = "cpu",
     folder: str | Path | None = None,
     resume: bool = False,
@@ -183,7 +183,9 @@ def train_pets(
         NotFiniteError: a loss of the model is NaN or infinite.
         Interrupted: a KeyboardInterrupt after the first trial; it holds what was finished.
     """
-    space = check_training(env, reward, config, trials, seed, max_steps)
+    space = env.observation_space
+    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+        raise ValueError(f"PETS needs observations in a Box of one axis, got {space}")
     cfg, random = config or PETSConfig(), UniformPolicy(env.action_space)
     (o,), (a,) = space.shape, random.space.shape
     rewards_of(reward, Particles(*(torch.zeros(2, 3, n, device=device) for n in (o, a, o))))
@@ -266,36 +268,6 @@ def _kept(
         yield _Kept(growing.episodes, growing.add, folder / "state", words)
 
 
-def check_training(
-    env: gym.Env,
-    reward: Reward,
-    config: PETSConfig | None,
-    trials: int,
-    seed: int,
-    max_steps: int | None,
-) -> gym.spaces.Box:
-    """The space of observations.
-
-    Raises:
-        ValueError: an argument of `train_pets` is not as it must be.
-    """
-    if not isinstance(env, gym.Env):
-        raise ValueError(f"env must be a Gymnasium environment, got {env!r}")
-    if not callable(reward):
-        raise ValueError(f"reward must be a function of tensors, got {reward!r}")
-    if not isinstance(config, PETSConfig | None):
-        raise ValueError(f"config must be a PETSConfig or None, got {config!r}")
-    at_least("trials", trials, 1)
-    at_least("seed", seed, 0)
-    if max_steps is not None:
-        at_least("max_steps", max_steps, 1)
-    if not isinstance(env.observation_space, gym.spaces.Box):
-        raise ValueError(f"PETS needs observations in a Box, got {env.observation_space}")
-    if len(env.observation_space.shape) != 1:
-        raise ValueError(f"PETS needs observations of one axis, got {env.observation_space}")
-    return env.observation_space
-
-
 def transitions(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All N steps of episodes: observations (N, O), actions (N, A), next observations (N, O).
 
@@ -305,8 +277,8 @@ def transitions(episodes: Sequence[Episode]) -> tuple[np.ndarray, np.ndarray, np
     episodes = list(episodes)
     if not episodes:
         raise ValueError("episodes must hold at least one, got none")
-    if wrong := [found for found in episodes if not isinstance(found, Episode)]:
-        raise ValueError(f"episodes must hold nothing but episodes, got {wrong[0]!r:.80}")
+    for episode in episodes:
+        check_type("each of episodes", episode, Episode)
     before = np.concatenate([episode.observations[:-1] for episode in episodes])
     actions = np.concatenate([episode.actions for episode in episodes])
     after = np.concatenate([episode.observations[1:] for episode in episodes])

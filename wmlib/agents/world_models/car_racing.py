@@ -16,11 +16,12 @@ import copy
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.agent import Agent
@@ -36,7 +37,6 @@ from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.tiles import grass, real_steps, tile_rewards, without_laps
 from wmlib.agents.world_models.vision import VAE, train_vision
 from wmlib.checkpoint import save_module
-from wmlib.checks import LARGEST_SEED, check_kind, check_seed
 from wmlib.collecting import collect
 from wmlib.episodes import Policy
 from wmlib.exploration import SmoothRandomPolicy
@@ -44,13 +44,15 @@ from wmlib.replay import Replay
 from wmlib.runs import Log, Row, own_run
 from wmlib.storage import DamagedFileError
 from wmlib.training import History, fit, seeded
+from wmlib.typed import LARGEST, typed
 from wmlib.workers import check_jobs
 
 
+@typed
 def train_car_racing(
     folder: str | Path,
     *,
-    seed: int,
+    seed: Annotated[int, Field(ge=0, lt=LARGEST // TRACKS)],
     recipe: Recipe | None = None,
     resume: bool = False,
     n_jobs: int | None = None,
@@ -79,8 +81,6 @@ def train_car_racing(
         NotFiniteError: a loss or a dreamed return is not finite.
     """
     recipe, folder = recipe or Recipe(), Path(folder)
-    check_kind("recipe", recipe, Recipe)
-    check_seed(seed, LARGEST_SEED // TRACKS - 1)
     check_jobs(n_jobs)
     identity = {"seed": seed, "recipe": dataclasses.asdict(recipe)}
     with own_run(folder, identity, resume, RESULT):

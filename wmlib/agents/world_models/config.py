@@ -13,10 +13,10 @@ from wmlib.agents.world_models.controller import ControllerConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.vision import VisionConfig
-from wmlib.checks import check_share, check_whole
-from wmlib.typed import check_fields
+from wmlib.typed import NonNegativeInt, PositiveInt, Share, typed
 
 
+@typed
 @dataclass(frozen=True)
 class WorldModelsConfig:
     """Everything that decides a run, besides its environment, steps and seed; sized for PixelCatch.
@@ -25,9 +25,9 @@ class WorldModelsConfig:
     what `vision` and `memory` say of it.
     """
 
-    random_share: float = 0.4
+    random_share: Share = 0.4
     """of the real steps: random play, in (0, 1] (ours)"""
-    cycles: int = 4
+    cycles: NonNegativeInt = 4
     """of playing, learning and dreaming, which share the other steps evenly (ours)"""
     noise: float = 0.2
     """of C's play, see `wmlib.agents.world_models.agent.WorldModelPolicy` (ours)"""
@@ -39,9 +39,9 @@ class WorldModelsConfig:
     )  # fmt: skip
     """of V (ours: one convolution; two of them still leave the ball out after 500 updates, one
     shows it in every cell)"""
-    vision_steps: int = 500
+    vision_steps: PositiveInt = 500
     """updates of a V that begins"""
-    cycle_vision_steps: int = 60
+    cycle_vision_steps: PositiveInt = 60
     """updates of a V that goes on, a cycle"""
     memory: MemoryConfig = field(
         default_factory=lambda: MemoryConfig(
@@ -52,11 +52,11 @@ class WorldModelsConfig:
     """of M (ours). One picture of PixelCatch shows the whole state, so short windows tell M all.
     From windows of whole episodes it learned their rewards by heart instead: a sequence of nine
     actions names the episode that it comes from"""
-    memory_steps: int = 1000
+    memory_steps: PositiveInt = 1000
     """updates of an M that begins"""
-    cycle_memory_steps: int = 400
+    cycle_memory_steps: PositiveInt = 400
     """updates of an M that goes on, a cycle"""
-    warm: int = 0
+    warm: NonNegativeInt = 0
     """real decisions that M reads before a dream begins"""
     dream: DreamTrainingConfig = field(
         default_factory=lambda: DreamTrainingConfig(
@@ -65,14 +65,6 @@ class WorldModelsConfig:
         )
     )  # fmt: skip
     """of C's evolution (ours)"""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_share("random_share", self.random_share)
-        check_whole("cycles", self.cycles, 0)
-        check_whole("warm", self.warm, 0)
-        for name in ("vision_steps", "cycle_vision_steps", "memory_steps", "cycle_memory_steps"):
-            check_whole(name, getattr(self, name), 1)
 
 
 def fitted(config: WorldModelsConfig, env: gym.Env) -> WorldModelsConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from wmlib.agents.world_models.actions import as_numbers, choices_of
+from wmlib.agents.world_models.dream import Price
 from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import Starts, check_starts
 from wmlib.agents.world_models.vision import VAE
 from wmlib.agents.world_models.world import World, WorldState, payment
 from wmlib.imagination import ImaginedEnv
-from wmlib.typed import typed
+from wmlib.shapes import as_array
+from wmlib.typed import PositiveFloat, PositiveInt, check_same, typed
 
 
 class DreamEnv(ImaginedEnv[WorldState]):
@@ -43,16 +46,14 @@ class DreamEnv(ImaginedEnv[WorldState]):
         memory: MDNRNN,
         starts: Starts,
         action_space: gym.Space,
-        horizon: int = 100,
-        temperature: float = 1.0,
+        horizon: PositiveInt = 100,
+        temperature: Temperature = 1.0,
         vision: VAE | None = None,
-        render_mode: str | None = None,
-        pace: float | None = None,
-        price: float = 0.0,
+        render_mode: Literal["rgb_array"] | None = None,
+        pace: PositiveFloat | None = None,
+        price: Price = 0.0,
     ) -> None:
         world, pay = World(memory, temperature), payment(memory, pace, price)
-        if horizon < 1:
-            raise ValueError(f"horizon must be at least 1, got {horizon}")
         check_starts(memory, starts)
         choices = choices_of(action_space)
         box = action_space.shape if isinstance(action_space, gym.spaces.Box) else None
@@ -60,14 +61,10 @@ class DreamEnv(ImaginedEnv[WorldState]):
             raise ValueError(
                 f"M knows {memory.config.actions} actions, the space is {action_space}"
             )
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         if render_mode and vision is None:
             raise ValueError("render_mode 'rgb_array' needs vision, the V that decodes the dream")
-        if vision is not None and vision.config.latent != memory.config.latent:
-            raise ValueError(
-                f"vision has {vision.config.latent} latents, M has {memory.config.latent}"
-            )
+        if vision is not None:
+            check_same("latents of vision", vision.config.latent, memory.config.latent)
         sizes = memory.config.latent, memory.config.hidden
         bounds = np.array([np.finfo(np.float32).max, 1.0], np.float32)  # an LSTM's h is a tanh
         high = np.repeat(bounds, sizes)  # (Z + H,)
@@ -100,10 +97,5 @@ def _read(action: Any, actions: int, choices: int | None) -> Tensor:
     """What M reads of an action: (A,) float32, one-hot of a choice."""
     if choices is not None:
         action = as_numbers(np.asarray(action), choices)  # (A,)
-    try:
-        given = torch.as_tensor(np.asarray(action), dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError):  # not numbers
-        given = torch.empty(0)
-    if given.shape != (actions,) or not torch.isfinite(given).all():
-        raise ValueError(f"an action must be {actions} finite numbers, got {action!r}")
-    return given
+    numbers = as_array("an action", action, actions, finite=True)
+    return torch.as_tensor(numbers, dtype=torch.float32)

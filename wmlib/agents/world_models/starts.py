@@ -11,8 +11,9 @@ from torch import Tensor
 
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN, check_codes
+from wmlib.shapes import check_shape
 from wmlib.storage import digest
-from wmlib.typed import NonNegativeInt, PositiveInt, check_type, typed
+from wmlib.typed import NonNegativeInt, PositiveInt, typed
 
 
 class Starts(NamedTuple):
@@ -80,7 +81,9 @@ def warm_up(
 
 
 @typed
-def followed(codes: Codes, starts: Starts | int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+def followed(
+    codes: Codes, starts: Starts | NonNegativeInt, horizon: PositiveInt
+) -> tuple[np.ndarray, np.ndarray]:
     """Which moments are followed by enough real decisions to compare a dream with.
 
     Args:
@@ -97,8 +100,6 @@ def followed(codes: Codes, starts: Starts | int, horizon: int) -> tuple[np.ndarr
         ValueError: a number is out of range, the starts were not read from these codes, or none is
             followed by so many decisions.
     """
-    if horizon < 1:
-        raise ValueError(f"horizon must be at least 1, got {horizon}")
     if isinstance(starts, Starts):
         rows = _read_from(codes, starts)  # (S,)
     else:
@@ -113,8 +114,6 @@ def followed(codes: Codes, starts: Starts | int, horizon: int) -> tuple[np.ndarr
 
 def _in_one_pass(codes: Codes, warm: int) -> np.ndarray:
     """Rows (S,) of the moments that `warm_up` reads, in its order, if it reads all at once."""
-    if warm < 0:
-        raise ValueError(f"warm must be at least 0, got {warm}")
     decisions = range(warm, max(codes.lengths))
     rows = [codes.first[codes.lengths > t] + t for t in decisions]
     return np.concatenate([np.zeros(0, int), *rows])
@@ -134,18 +133,10 @@ def _read_from(codes: Codes, starts: Starts) -> np.ndarray:
 @typed
 def check_starts(memory: MDNRNN, starts: Starts) -> None:
     """Refuse starts that are none, of other sizes than M's, or not finite."""
-    parts = starts.dreamed()
-    for name, part in parts.items():
-        check_type(name, part, Tensor)
-    if not len(starts.z):
-        raise ValueError("a dream needs at least one start, got none")
-    s, cfg = len(starts.z), memory.config
-    sizes = (cfg.latent, cfg.hidden, cfg.hidden)
-    for (name, part), size in zip(parts.items(), sizes, strict=True):
-        if part.shape != (s, size) or part.dtype != torch.float32:
-            raise ValueError(
-                f"starts need {name} ({s}, {size}) of float32, got {tuple(part.shape)} of "
-                f"{part.dtype}"
-            )
+    check_shape("starts.z", starts.z, Tensor, "S", memory.config.latent, dtype="float32")
+    shape = len(starts.z), memory.config.hidden
+    for name, part in starts.dreamed().items():
+        if name != "z":
+            check_shape(f"starts.{name}", part, Tensor, *shape, dtype="float32")
         if not math.isfinite(part.sum()):  # a tenth of the time of asking each number
             raise ValueError(f"starts.{name} holds NaN or infinity")

@@ -14,10 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import gymnasium as gym
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models import memory as m
@@ -38,24 +40,24 @@ from wmlib.agents.world_models.stages import DRIVEN, RESULT, Stages
 from wmlib.agents.world_models.starts import warm_up
 from wmlib.agents.world_models.vision import VAE
 from wmlib.checkpoint import save_module
-from wmlib.checks import LARGEST_SEED, check_seed, check_whole
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.exploration import random_policy
 from wmlib.replay import Replay
 from wmlib.runs import Log, Row, own_run
 from wmlib.training import fit, seeded
-from wmlib.typed import typed
+from wmlib.typed import LARGEST, typed
 
 EPISODES = 1_000_000  # seeds of episodes set aside for a run; from 900,000 on lie those of verdicts
 MOST_STEPS = 900_000
 
 
 @typed
+@typed
 def train_world_models(
     env_id: str,
     *,
-    steps: int,
-    seed: int,
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)],
+    seed: Annotated[int, Field(ge=0, lt=LARGEST // EPISODES)],
     config: WorldModelsConfig | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -87,8 +89,6 @@ def train_world_models(
         OSError: a file cannot be written; the stages that were finished are kept.
         NotFiniteError: a loss or a dreamed return is not finite.
     """
-    check_whole("steps", steps, 1, MOST_STEPS)
-    check_seed(seed, LARGEST_SEED // EPISODES - 1)
     env = make(env_id)
     config = fitted(config or WorldModelsConfig(), env)
     shares = budgets(config, steps)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from wmlib.agents.world_models.dream import check_price, most_paid, paid
 from wmlib.agents.world_models.memory import MDNRNN, State
-from wmlib.agents.world_models.mixture import Prediction, check_temperature, sample
+from wmlib.agents.world_models.mixture import Prediction, Temperature, sample
 from wmlib.imagination import Pay
+from wmlib.typed import typed
 
 
 class WorldState(NamedTuple):
@@ -39,8 +40,8 @@ class World:
         temperature: > 0, see `wmlib.agents.world_models.mixture.sample`.
     """
 
-    def __init__(self, memory: MDNRNN, temperature: float = 1.0) -> None:
-        check_temperature(temperature)
+    @typed
+    def __init__(self, memory: MDNRNN, temperature: Temperature = 1.0) -> None:
         self.memory, self.temperature = memory, temperature
 
     def begin(self, z: Tensor, hidden: Tensor, cell: Tensor) -> WorldState:
