@@ -1,6 +1,7 @@
 """How much of the library only refuses input: the share of its code lines, for each module.
 
-    python tests/refusals.py            each module of wmlib, the most refusing first, and the total
+    python tests/refusals.py    each module of wmlib, the most refusing first, and the total: all
+                                lines that only refuse, and those of them among other code
 
 A line of code is one that is neither blank nor comment nor docstring. It only refuses where nothing
 but an error can come of it:
@@ -8,12 +9,12 @@ but an error can come of it:
 - an `if` whose body is a `raise`, its condition included, and a `raise` that stands alone;
 - a call of a check that stands alone (`check_...`, or anything from a module of checks);
 - a loop or a branch of nothing else;
-- a function that is named a check, or a `__post_init__` of nothing else, whole.
+- a function that is named a check, or a `__post_init__` of nothing else, whole; it does not stand
+  among other code.
 """
 
 import ast
 import io
-import sys
 import tokenize
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,8 +52,8 @@ def is_check(name: str) -> bool:
     return name.lstrip("_").startswith("check_")
 
 
-def refusing_lines(source: str) -> set[int]:
-    """Return the numbers of the lines that only refuse."""
+def refusing_lines(source: str, functions: bool = True) -> set[int]:
+    """Return the numbers of the lines that only refuse, of whole `functions` too or not."""
     tree = ast.parse(source)
     checks = {
         alias.asname or alias.name
@@ -82,7 +83,7 @@ def refusing_lines(source: str) -> set[int]:
             if refuses(node):
                 found |= span(node)
             elif isinstance(node, Function) and (is_check(node.name) or checks_fields(node)):
-                found |= span(*node.decorator_list[:1], node)
+                found |= span(*node.decorator_list[:1], node) if functions else set()
             else:
                 if isinstance(node, ast.If) and all(map(refuses, node.body)):
                     found |= span(node.test, *node.body)
@@ -105,21 +106,25 @@ def refusing_lines(source: str) -> set[int]:
     return refusals(tree.body) & code_lines(source)
 
 
-def counted(paths: Iterable[Path]) -> tuple[int, int]:
-    """Return how many lines of some modules only refuse, and how many hold code."""
+def counted(paths: Iterable[Path]) -> tuple[int, int, int]:
+    """Return how many lines of some modules only refuse, how many do so among other code, all."""
     sources = [path.read_text(encoding="utf-8") for path in paths]
-    return sum(len(refusing_lines(s)) for s in sources), sum(len(code_lines(s)) for s in sources)
+    whole, among = (
+        sum(len(refusing_lines(source, functions)) for source in sources)
+        for functions in (True, False)
+    )
+    return whole, among, sum(len(code_lines(source)) for source in sources)
 
 
 def main() -> None:
     modules = sorted(LIBRARY.rglob("*.py"))
     rows = [(counted([path]), str(path.relative_to(LIBRARY))) for path in modules]
-    for (refusing, lines), name in sorted(rows, key=lambda row: -row[0][0]):
-        if refusing and (len(sys.argv) < 2 or name.startswith(sys.argv[1])):
-            print(f"{refusing:5} of {lines:4} {refusing / lines:6.1%}  {name}")
-    for name in ("scratch", ""):
-        refusing, lines = counted((LIBRARY / name).rglob("*.py"))
-        print(f"{refusing:5} of {lines:4} {refusing / lines:6.1%}  wmlib/{name}")
+    rows.sort(key=lambda row: -row[0][0])
+    rows += [(counted((LIBRARY / name).rglob("*.py")), name or "all") for name in ("scratch", "")]
+    for (refusing, among, lines), name in rows:
+        if refusing:
+            shares = f"{refusing / lines:6.1%} {among / lines:6.1%}"
+            print(f"{refusing:5} {among:5} of {lines:4} {shares}  {name}")
 
 
 if __name__ == "__main__":
