@@ -42,6 +42,7 @@ Letters: N environments, H W C of a picture.
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any, Literal, NamedTuple
 
 import gymnasium as gym
@@ -245,7 +246,11 @@ class PixelCatch(gym.Env[Any, Any]):
         """
         if self.board is None or self.board.row == STEPS:
             raise ResetNeeded(NEEDS_RESET)
-        if not self.action_space.contains(action):
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise ValueError(f"action must be 0, 1 or 2, got {action!r}") from None
+        if not 0 <= action < len(ACTIONS):
             raise ValueError(f"action must be 0, 1 or 2, got {action!r}")
         row, column, paddle = self.board
         paddle = min(max(paddle + action - 1, 0), COLUMNS - 1)

@@ -17,6 +17,7 @@ Letters: S states (cells, walls among them), A actions.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -136,7 +137,11 @@ class Maze(gym.Env[Any, Any]):
         Raises:
             ValueError: the action is not 0, 1, 2 or 3.
         """
-        if not self.action_space.contains(action):
+        try:
+            action = operator.index(action)
+        except TypeError:
+            raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}") from None
+        if not 0 <= action < len(ACTIONS):
             raise ValueError(f"action must be 0, 1, 2 or 3, got {action!r}")
         if self._later is not None and self.steps == self._change_at:
             self.change(self._later)
