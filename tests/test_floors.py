@@ -13,7 +13,7 @@ LIBRARY = ROOT / "wmlib"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 
 # The floor of each wing. A file at the top of wmlib is a tool, and its floor is 1.
-WINGS = {"envs": 0, "scratch": 0, "agents": 2, "demos": 3}
+WINGS = {"envs": 0, "scratch": 0, "nets": 0, "agents": 2, "demos": 3}
 # What every wing may use: they check types and shapes, and know nothing of ours.
 # Rivals are no tool: they name worlds. Entrants know rivals and agents.
 TOP = {

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -208,6 +208,19 @@ def configured(path: str | Path, manifest: Manifest, make: Callable[[Manifest], 
     except (TypeError, ValueError, RuntimeError) as error:
         kind = manifest["kind"]
         raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
+
+
+def rebuilt(kind: type[Made], fields: Mapping[str, Any]) -> Made:
+    """A configuration from what JSON has made of it: dataclasses within one, tuples from lists."""
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: rebuilt(hints[name], value)
+            if dataclasses.is_dataclass(hints.get(name))
+            else tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+    )
 
 
 def check_arrays(

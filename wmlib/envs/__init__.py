@@ -38,6 +38,11 @@ gymnasium.register(
     vector_entry_point="wmlib.envs.catch_vector:PixelCatchVector",
     kwargs={"wind": 0.1},
 )
+gymnasium.register(
+    id="wmlib/PixelPendulum-v0",
+    entry_point="wmlib.envs.pendulum:PixelPendulum",
+    max_episode_steps=None,  # its own business: it counts physics steps, not decisions
+)
 for _game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"):
     for _version in (0, 1):
         _id = f"MinAtar/{_game.title().replace('_', '')}-v{_version}"

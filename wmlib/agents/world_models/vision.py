@@ -9,7 +9,6 @@ sizes every layer halves, or doubles, the sides.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -20,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from wmlib.checkpoint import load_module
+from wmlib.nets import conv
 from wmlib.replay import Replay
 from wmlib.shapes import check_shape
 from wmlib.training import History, fit, seeded
@@ -53,15 +53,10 @@ class VisionConfig:
     """(H, W, C) of the frames (paper: 64 x 64 in colour)"""
 
     def __post_init__(self) -> None:
-        height, width, _ = self.frame
-        layers = len(self.channels)
-        if (self.of_paper and layers != 4) or not layers:
+        if (self.of_paper and len(self.channels) != 4) or not self.channels:
             raise ValueError(f"channels must be four for frames of 64 x 64, got {self.channels}")
-        if not self.of_paper and (height % 2**layers or width % 2**layers):
-            raise ValueError(
-                f"frames must have sides that {layers} convolutions can halve, multiples of "
-                f"{2**layers}, got frame {height} x {width} and channels {self.channels}"
-            )
+        if not self.of_paper:
+            conv.check_halving(self.frame, self.channels)
 
     @property
     def of_paper(self) -> bool:
@@ -92,12 +87,16 @@ class VAE(nn.Module):
     def __init__(self, config: VisionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VisionConfig()
-        features = features_of(config)
-        self.convolutions = paper_encoder(config) if config.of_paper else halving_encoder(config)
+        features, shape = features_of(config), (config.frame, config.channels)
+        self.convolutions = paper_encoder(config) if config.of_paper else conv.encoder(*shape)
         self.to_mean = nn.Linear(features, config.latent)
         self.to_log_variance = nn.Linear(features, config.latent)
         self.from_code = nn.Linear(config.latent, features)
-        self.deconvolutions = paper_decoder(config) if config.of_paper else halving_decoder(config)
+        self.deconvolutions = (
+            paper_decoder(config)
+            if config.of_paper
+            else nn.Sequential(*conv.decoder(*shape), nn.Sigmoid())
+        )
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x).
@@ -214,9 +213,9 @@ class VAE(nn.Module):
 
 def features_of(config: VisionConfig) -> int:
     """F, numbers that the last convolution leaves of an image."""
-    height, width, _ = config.frame
-    left = 4 if config.of_paper else height * width // 4 ** len(config.channels)
-    return left * config.channels[-1]
+    if config.of_paper:
+        return 4 * config.channels[-1]
+    return conv.features_of(config.frame, config.channels)
 
 
 def paper_encoder(config: VisionConfig) -> nn.Sequential:
@@ -241,25 +240,6 @@ def paper_decoder(config: VisionConfig) -> nn.Sequential:
         nn.ConvTranspose2d(c2, c1, 6, stride=2), nn.ReLU(),  # (B, c1, 30, 30)
         nn.ConvTranspose2d(c1, colours, 6, stride=2), nn.Sigmoid(),  # (B, C, 64, 64)
     )  # fmt: skip
-
-
-def halving_encoder(config: VisionConfig) -> nn.Sequential:
-    """Images (B, C, H, W) to features (B, F): each convolution halves the sides (ours)."""
-    layers: list[nn.Module] = []
-    for before, after in itertools.pairwise((config.frame[2], *config.channels)):
-        layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten())
-
-
-def halving_decoder(config: VisionConfig) -> nn.Sequential:
-    """Features (B, F) to images (B, C, H, W) in [0, 1], the way back (ours)."""
-    height, width, colours = config.frame
-    times = 2 ** len(config.channels)
-    layers: list[nn.Module] = []
-    for before, after in itertools.pairwise((*config.channels[::-1], colours)):
-        layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
-    small = nn.Unflatten(1, (config.channels[-1], height // times, width // times))
-    return nn.Sequential(small, *layers[:-1], nn.Sigmoid())
 
 
 def batch_loss(vision: VAE, replay: Replay, rng: np.random.Generator) -> VisionLoss:

@@ -1,0 +1,137 @@
+"""Dreamer as a whole: against a chain whose values are known, killed, saved, and refused."""
+
+import dataclasses
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import wmlib  # noqa: F401 - registers the environments
+from wmlib.agents import load
+from wmlib.agents.dreamer import BehaviourConfig, Dreamer, DreamerConfig, RSSMConfig
+from wmlib.agents.dreamer.world_model import WorldModelConfig
+from wmlib.episodes import run_episode
+from wmlib.learning import learn_online
+from wmlib.storage import DamagedFileError
+
+SMALL = DreamerConfig(
+    world_model=WorldModelConfig(rssm=RSSMConfig(16, 4, 16), units=16, embedding=16),
+    behaviour=BehaviourConfig(horizon=4, units=16), batch=4, length=6,
+)  # fmt: skip
+
+
+class Chain(gym.Env):
+    """Two states. From A a positive action leads to B and earns nothing, a negative one stays and
+    earns 0.2; from B every action leads to A and earns 1."""
+
+    observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.t = 0, 0
+        return self.seen(), {}
+
+    def seen(self):
+        return np.full((2, 2, 1), 255 * self.at, np.uint8)
+
+    def step(self, action):
+        go = action[0] > 0
+        reward = 1.0 if self.at else 0.0 if go else 0.2
+        self.at, self.t = int(not self.at and go), self.t + 1
+        return self.seen(), reward, False, self.t == 20, {}
+
+
+def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
+    gamma = 0.8
+    config = DreamerConfig(
+        world_model=WorldModelConfig(
+            rssm=RSSMConfig(16, 4, 32), units=32, embedding=16, free_nats=0.1, reward_scale=1.0
+        ),
+        behaviour=BehaviourConfig(horizon=8, discount=gamma, units=32, actor_layers=2),
+        batch=8, length=8, model_rate=3e-3, actor_rate=1e-3, value_rate=1e-3,
+    )  # fmt: skip
+    env = Chain()
+    agent = Dreamer(env.observation_space, env.action_space, config, seed=0)
+    learn_online(agent, env, steps=600, seed=0, first=200, ratio=1.0, progress=False)
+    episode = run_episode(Chain(), agent.policy(), 1)
+    assert episode.total_reward == 10.0  # to B and back, ten times
+    policy = agent.policy()
+    policy.reset(np.random.default_rng(0))
+    values = {}
+    for t in range(10):
+        policy.act(episode.observations[t])
+        with torch.no_grad():
+            values[t % 2] = float(agent.value(policy.state.features))
+    at_a, at_b = gamma / (1 - gamma**2), 1 / (1 - gamma**2)
+    assert values[0] == pytest.approx(at_a, abs=0.15)
+    assert values[1] == pytest.approx(at_b, abs=0.15)
+
+
+def small_run(folder: Path, steps: int = 1200) -> Dreamer:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
+    agent = Dreamer(env.observation_space, env.action_space, SMALL, seed=3)
+    learn_online(
+        agent, env, steps=steps, seed=3, first=400, ratio=0.02, folder=folder, every=1,
+        progress=False,
+    )  # fmt: skip
+    return agent
+
+
+def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
+    whole = small_run(tmp_path / "whole")
+    small_run(tmp_path / "killed", steps=800)
+    again = small_run(tmp_path / "killed")
+    assert whole.updates == again.updates == 24
+    for name, module in whole.modules.items():
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, again.modules[name].state_dict()[key])
+
+
+def test_each_loss_teaches_its_own_network_alone() -> None:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
+    agent = Dreamer(env.observation_space, env.action_space, SMALL)
+    before = {n: [p.clone() for p in m.parameters()] for n, m in agent.modules.items()}
+    agent._descend("actor", agent.actor.network[-1].bias.sum() * agent.value[-1].bias.sum() ** 0
+                   + agent.model.reward[-1].bias.sum())  # fmt: skip
+    same = {
+        name: all(map(torch.equal, before[name], module.parameters()))
+        for name, module in agent.modules.items()
+    }
+    assert same == {"model": True, "actor": False, "value": True}
+
+
+def test_a_saved_agent_plays_as_before(tmp_path: Path) -> None:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
+    agent = Dreamer(env.observation_space, env.action_space, SMALL, seed=1)
+    agent.save(tmp_path, {"environment": env.spec.id})
+    again = load(tmp_path)
+    assert isinstance(again, Dreamer) and again.config == agent.config
+    one, other = (run_episode(env, each.policy(), 5) for each in (agent, again))
+    assert np.array_equal(one.actions, other.actions)
+    path = tmp_path / "agent.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedFileError):
+        load(tmp_path)
+
+
+def test_exploring_is_noisy_and_playing_is_within_bounds() -> None:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
+    agent = Dreamer(env.observation_space, env.action_space, SMALL)
+    played, explored = (run_episode(env, agent.policy(explore), 2) for explore in (False, True))
+    assert np.abs(played.actions).max() <= 2
+    assert np.abs(explored.actions).max() <= 2
+    assert explored.actions.std() > played.actions.std() + 0.5
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "message"),
+    [(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (1,)), "sees pictures"),
+     (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Discrete(3), "acts in a bounded"),
+     (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Box(-np.inf, 1, (1,)), "bounded")],
+)  # fmt: skip
+def test_other_spaces_are_refused(observations: gym.Space, actions: gym.Space, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Dreamer(observations, actions)

@@ -1,0 +1,120 @@
+"""Actor and value: gradients through the dream, against finite differences and brute force."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from wmlib.agents.dreamer import Actor, BehaviourConfig, RSSMConfig, State, WorldModel, imagine
+from wmlib.agents.dreamer.behaviour import Imagined, losses, weights_of
+from wmlib.agents.dreamer.world_model import WorldModelConfig
+from wmlib.training import seeded
+
+S, T = 4, 3
+BEHAVIOUR = BehaviourConfig(horizon=T, units=6, actor_layers=1, discount=0.9, trace=0.8)
+SHAPE = WorldModelConfig(
+    frame=(4, 4, 1), actions=2, rssm=RSSMConfig(6, 4, 8), units=8, embedding=8, continues=True
+)
+
+
+@pytest.fixture
+def model() -> WorldModel:
+    return seeded(0, lambda: WorldModel(SHAPE)).double()
+
+
+@pytest.fixture
+def actor() -> Actor:
+    return seeded(1, lambda: Actor(10, 2, BEHAVIOUR)).double()
+
+
+def start() -> State:
+    generator = torch.Generator().manual_seed(3)
+    draw = torch.randn(S, 10, generator=generator, dtype=torch.float64)
+    return State(draw[:, :6], draw[:, 6:])
+
+
+def dream_of(model: WorldModel, actor: Actor) -> Imagined:
+    return imagine(model, actor, start(), T, torch.Generator().manual_seed(4))
+
+
+def test_the_actors_gradient_is_that_of_finite_differences(model: WorldModel, actor: Actor) -> None:
+    """The dice held fixed; what the actor reads is held fixed too, as the method says."""
+    value = seeded(2, lambda: nn.Linear(10, 1)).double()
+    bias = actor.network[-1].bias
+
+    def objective() -> torch.Tensor:
+        return losses(dream_of(model, actor), value, BEHAVIOUR)[0]
+
+    # With one decision nothing that the actor reads hangs on its weights: the gradient is whole.
+    def first_only() -> torch.Tensor:
+        dream = imagine(model, actor, start(), 1, torch.Generator().manual_seed(4))
+        return losses(dream, value, BEHAVIOUR)[0]
+
+    (gradient,) = torch.autograd.grad(first_only(), bias)
+    for i in range(len(bias)):
+        with torch.no_grad():
+            bias[i] += 1e-6
+            above = first_only()
+            bias[i] -= 2e-6
+            below = first_only()
+            bias[i] += 1e-6
+        assert float(above - below) / 2e-6 == pytest.approx(float(gradient[i]), rel=1e-5, abs=1e-9)
+    assert torch.autograd.grad(objective(), bias)[0].abs().min() > 0
+
+
+def test_losses_are_those_of_brute_force() -> None:
+    generator = torch.Generator().manual_seed(5)
+    features = torch.randn(T + 1, S, 2, generator=generator)
+    rewards = torch.randn(T, S, generator=generator)
+    goes_on = torch.rand(T, S, generator=generator)
+    value = seeded(2, lambda: nn.Linear(2, 1))
+    actor_loss, value_loss, mean = losses(Imagined(features, rewards, goes_on), value, BEHAVIOUR)
+    v = value(features).squeeze(-1).tolist()
+    r, c = rewards.tolist(), goes_on.tolist()
+    gamma, lam = BEHAVIOUR.discount, BEHAVIOUR.trace
+    of_actor, of_value, of_mean = 0.0, 0.0, 0.0
+    for s in range(S):
+        weight = 1.0
+        for t in range(T):
+            # The mixture of n-step returns, written out: lambda^(n-1) (1 - lambda), the last whole.
+            total, steps = 0.0, T - t
+            for n in range(1, steps + 1):
+                reached, earned = 1.0, 0.0
+                for k in range(n):
+                    earned += reached * r[t + k][s]
+                    reached *= gamma * c[t + k][s]
+                share = lam ** (n - 1) * (1 if n == steps else 1 - lam)
+                total += share * (earned + reached * v[t + n][s])
+            of_actor -= weight * total / (T * S)
+            of_value += weight * 0.5 * (v[t][s] - total) ** 2 / (T * S)
+            of_mean += total / (T * S)
+            weight *= gamma * c[t][s]
+    assert float(actor_loss.detach()) == pytest.approx(of_actor, rel=1e-5)
+    assert float(value_loss.detach()) == pytest.approx(of_value, rel=1e-5)
+    assert float(mean) == pytest.approx(of_mean, rel=1e-5)
+
+
+def test_weights_are_the_chance_to_get_there() -> None:
+    goes_on = torch.tensor([[0.5, 1.0], [0.0, 1.0], [1.0, 1.0]])
+    expected = torch.tensor([[1.0, 1.0], [0.45, 0.9], [0.0, 0.81]])
+    torch.testing.assert_close(weights_of(goes_on, 0.9), expected)
+
+
+def test_the_actor_begins_nearly_even_and_stays_within_bounds(actor: Actor) -> None:
+    features = torch.randn(10_000, 10, dtype=torch.float64)
+    mean, deviation = actor(features)
+    assert (mean.abs() <= 5).all()
+    assert abs(float(deviation.mean().detach()) - 5) < 0.5
+    noise = torch.randn(10_000, 2, dtype=torch.float64)
+    actions = actor.draw(features, noise).detach()
+    assert (actions.abs() <= 1).all()
+    torch.testing.assert_close(actor.mode(features), torch.tanh(mean))
+
+
+def test_a_dream_without_a_continue_head_never_ends(actor: Actor) -> None:
+    model = seeded(0, lambda: WorldModel(WorldModelConfig(
+        frame=(4, 4, 1), actions=2, rssm=RSSMConfig(6, 4, 8), units=8, embedding=8
+    ))).double()  # fmt: skip
+    assert (dream_of(model, actor).continues == 1).all()
+    assert math.isfinite(float(dream_of(model, actor).rewards.sum().detach()))

@@ -1,0 +1,129 @@
+"""Playing and learning in turns; killed anywhere, it ends the same."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import wmlib  # noqa: F401 - registers the environments
+from wmlib.learning import learn_online
+from wmlib.runs import Row, sole_owner
+from wmlib.sequences import Stream
+from wmlib.training import seeded
+
+
+class Mean:
+    """Learns the mean reward by steps of Adam, and plays by what it has learned."""
+
+    def __init__(self) -> None:
+        self.net = seeded(0, lambda: nn.Linear(1, 1))
+        self.modules = {"net": self.net}
+        self.optimisers = {"net_adam": torch.optim.Adam(self.net.parameters(), lr=0.05)}
+        self.updates = 0
+        self.seen: list[int] = []
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def act(self, observation: np.ndarray) -> int:
+        shift = float(self.net.bias.detach())
+        return int(np.clip(round(1 + shift + self.rng.normal()), 0, 2))
+
+    def policy(self, explore: bool) -> "Mean":
+        assert explore
+        return self
+
+    def learn(self, stream: Stream, updates: int) -> Row:
+        self.seen.append(len(stream))
+        loss = torch.zeros(())
+        for _ in range(updates):
+            batch = stream.draw(np.random.default_rng(self.updates), 4, 3)
+            loss = (self.net(torch.ones(1)) - float(batch.rewards.mean())).square().sum()
+            self.optimisers["net_adam"].zero_grad()
+            loss.backward()
+            self.optimisers["net_adam"].step()
+            self.updates += 1
+        return {"loss": float(loss.detach())}
+
+
+class Killed(Exception):
+    pass
+
+
+def run(learner: Mean, folder: Path | None = None, kill_at: int = 10**9, **given: object):
+    def at_mark(steps: int) -> None:
+        marked.append(steps)
+        if steps >= kill_at:
+            raise Killed
+
+    marked: list[int] = []
+    env = gym.make("wmlib/PixelCatch-v0")
+    options = {"steps": 100, "seed": 5, "first": 20, "ratio": 0.5, "marks": (25, 50, 75, 100),
+               "every": 1, "progress": False} | given  # fmt: skip
+    try:
+        return learn_online(learner, env, folder=folder, at_mark=at_mark, **options), marked
+    except Killed:
+        return [], marked
+
+
+def test_steps_updates_and_marks_are_exact() -> None:
+    learner = Mean()
+    rows, marked = run(learner)
+    assert marked == [25, 50, 75, 100]
+    assert rows[-1]["real_steps"] == 100
+    assert learner.updates == rows[-1]["updates"] == 50
+    assert all(row["updates"] == row["real_steps"] // 2 for row in rows if "updates" in row)
+    assert [row["real_steps"] for row in rows][:4] == [9, 18, 20, 25]  # cut for the start, a mark
+    assert "updates" not in rows[1] and rows[2]["updates"] == 10
+
+
+@pytest.mark.parametrize("kill_at", [25, 50, 75, 100])
+def test_a_run_killed_anywhere_ends_the_same(tmp_path: Path, kill_at: int) -> None:
+    whole, again = Mean(), Mean()
+    rows, _ = run(whole, tmp_path / "whole")
+    run(Mean(), tmp_path / "killed", kill_at)
+    resumed, _ = run(again, tmp_path / "killed")
+    assert resumed == rows
+    for name, tensor in whole.net.state_dict().items():
+        assert torch.equal(tensor, again.net.state_dict()[name])
+    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "killed")]
+    assert logs[0] == logs[1]
+    assert logs[0].startswith("real_steps,return,updates,loss\n9,")
+
+
+def test_another_run_or_another_process_is_refused(tmp_path: Path) -> None:
+    run(Mean(), tmp_path, identity={"agent": "mean"})
+    with pytest.raises(ValueError, match="another agent"):
+        run(Mean(), tmp_path, identity={"agent": "median"})
+    with sole_owner(tmp_path), pytest.raises(BlockingIOError, match="in use"):
+        run(Mean(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"first": 0}, "first must be at least 1, got 0"),
+     ({"first": 101}, "first must be at most 100, got 101"),
+     ({"marks": (25, 101)}, "a mark must be at most 100, got 101"),
+     ({"steps": 2.5}, "steps must be a whole number, got 2.5")],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(Mean(), **wrong)
+
+
+def test_repeated_actions_are_counted() -> None:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
+
+    class Still(Mean):
+        def act(self, observation: np.ndarray) -> np.ndarray:
+            return np.zeros(1, np.float32)
+
+    learner = Still()
+    rows = learn_online(learner, env, steps=600, seed=0, first=200, ratio=0.01, progress=False)
+    assert [row["real_steps"] for row in rows] == [200, 400, 600]
+    assert learner.seen == [51, 102, 153]
+    with pytest.raises(ValueError, match="first must be a multiple of action_repeat 4, got 30"):
+        learn_online(learner, env, steps=600, seed=0, first=30, ratio=0.01, progress=False)

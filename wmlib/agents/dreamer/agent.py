@@ -1,0 +1,230 @@
+"""Dreamer (Hafner et al. 2020, "Dream to Control"): behaviour from latent imagination."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, imagine, losses
+from wmlib.agents.dreamer.rssm import State
+from wmlib.agents.dreamer.world_model import WorldModel, WorldModelConfig
+from wmlib.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from wmlib.nets.mlp import mlp
+from wmlib.runs import Row
+from wmlib.sequences import Sequences, Stream
+from wmlib.training import restore, seeded, state_arrays
+
+
+@dataclass(frozen=True)
+class DreamerConfig:
+    """Everything that decides a run, besides its environment, steps and seed."""
+
+    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    batch: int = 16
+    """stretches an update (paper: 50)"""
+    length: int = 25
+    """T, observations in a stretch (paper: 50)"""
+    model_rate: float = 1e-3
+    """Adam's, of the world model (paper: 6e-4)"""
+    actor_rate: float = 3e-4
+    """(paper: 8e-5)"""
+    value_rate: float = 3e-4
+    """(paper: 8e-5)"""
+    clip: float = 100.0
+    """largest norm of a gradient (paper: 100)"""
+    exploration: float = 0.3
+    """standard deviation of the noise added to actions played, of a range of 2 (paper: 0.3)"""
+    low: tuple[float, ...] = (-1.0,)
+    """least of each action; the environment says it"""
+    high: tuple[float, ...] = (1.0,)
+    """most of each action; the environment says it"""
+
+
+FILE, KIND = "agent.safetensors", "dreamer"
+SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
+
+
+class Dreamer:
+    """An agent for pictures (H, W, C) uint8 and actions in a bounded box of one axis.
+
+    Args:
+        observations, actions: the environment's spaces.
+        config: what the environment says itself (frames, actions) replaces what it says of them.
+        seed: of the first weights, the batches and the dreams.
+        device: that it computes on.
+
+    Raises:
+        ValueError: a space is another.
+    """
+
+    def __init__(
+        self,
+        observations: gym.Space,
+        actions: gym.Space,
+        config: DreamerConfig | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        check_spaces(observations, actions)
+        config = config or DreamerConfig()
+        shape = dataclasses.replace(
+            config.world_model, frame=observations.shape, actions=actions.shape[0]
+        )
+        bounds = {"low": tuple(actions.low.tolist()), "high": tuple(actions.high.tolist())}
+        self.config = config = dataclasses.replace(config, world_model=shape, **bounds)
+        self.seed, self.device, self.updates = seed, torch.device(device), 0
+        self._bounds = tuple(torch.tensor(b, device=device) for b in bounds.values())  # (A,) each
+        features = shape.rssm.deterministic + shape.rssm.stochastic
+        behaviour = config.behaviour
+        self.model = seeded(seed, lambda: WorldModel(shape)).to(device)
+        self.actor = seeded(seed + 1, lambda: Actor(features, shape.actions, behaviour)).to(device)
+        self.value = seeded(
+            seed + 2, lambda: mlp(features, behaviour.units, behaviour.value_layers, 1)
+        ).to(device)
+        self.modules: dict[str, nn.Module] = {
+            "model": self.model, "actor": self.actor, "value": self.value
+        }  # fmt: skip
+        rates = config.model_rate, config.actor_rate, config.value_rate
+        self.optimisers = {
+            f"{name}_adam": torch.optim.Adam(module.parameters(), lr=rate)
+            for (name, module), rate in zip(self.modules.items(), rates, strict=True)
+        }
+
+    def learn(self, stream: Stream, updates: int) -> Row:
+        """So many updates of all three networks; the mean of what they say."""
+        rows = []
+        for _ in range(updates):
+            rng = np.random.default_rng([self.seed, self.updates])
+            rows.append(self.update(stream.draw(rng, self.config.batch, self.config.length)))
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def update(self, batch: Sequences) -> Row:
+        """One update on a batch of stretches."""
+        generator = torch.Generator().manual_seed(self.seed * SEEDS + self.updates)
+        frames, actions, *others = (
+            torch.from_numpy(part).to(self.device).movedim(1, 0) for part in batch
+        )  # (T, B, ...)
+        rewards, first, ended = (other.float() for other in others)
+        z = self.config.world_model.rssm.stochastic
+        noise = torch.randn(*first.shape, z, generator=generator).to(self.device)
+        loss, states = self.model.loss(
+            frames, self.centred(actions), rewards, first, ended, noise
+        )
+        self._descend("model", loss.total)
+        start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
+        dream = imagine(
+            self.model, self.actor, start, self.config.behaviour.horizon, generator
+        )
+        actor_loss, value_loss, returns = losses(dream, self.value, self.config.behaviour)
+        self._descend("actor", actor_loss)
+        self._descend("value", value_loss)
+        self.updates += 1
+        row = {name: float(term.detach()) for name, term in loss._asdict().items()}
+        return row | {"dreamed": float(returns), "value_loss": float(value_loss.detach())}
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        weights, optimiser = list(self.modules[name].parameters()), self.optimisers[f"{name}_adam"]
+        optimiser.zero_grad()
+        loss.backward(inputs=weights)  # and no other network's, though the loss hangs on them
+        nn.utils.clip_grad_norm_(weights, self.config.clip)
+        optimiser.step()
+
+    def centred(self, actions: Tensor) -> Tensor:
+        """Actions of the environment's range in [-1, 1]."""
+        low, high = self._bounds
+        return 2 * (actions - low) / (high - low) - 1
+
+    def spread(self, actions: Tensor) -> Tensor:
+        """Actions in [-1, 1] in the environment's range."""
+        low, high = self._bounds
+        return low + (actions + 1) / 2 * (high - low)
+
+    def policy(self, explore: bool = False) -> DreamerPolicy:
+        """What plays: the state is filtered from what is seen."""
+        return DreamerPolicy(self, explore)
+
+    def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
+        """Save all networks as `agent.safetensors` in a folder, with their manifest.
+
+        Args:
+            folder: it is made if it is not there.
+            made: as of `wmlib.checkpoint.made_by`, with `environment` and `env_kwargs`.
+        """
+        arrays = state_arrays(self.modules, {}, {})
+        save_checkpoint(Path(folder, FILE), arrays, kind=KIND, config=self.config, made=made)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Dreamer:
+        """The agent that `save` saved.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            DamagedFileError: it was cut short or altered.
+        """
+        path = Path(folder, FILE)
+        arrays, manifest = load_checkpoint(path, KIND)
+        config = configured(path, manifest, lambda fields: rebuilt(DreamerConfig, fields))
+        pictures = gym.spaces.Box(0, 255, config.world_model.frame, np.uint8)
+        bounds = np.float32(config.low), np.float32(config.high)
+        agent = cls(pictures, gym.spaces.Box(*bounds), config, device=device)
+        restore(path, arrays, agent.modules, {}, {})
+        return agent
+
+
+def check_spaces(observations: gym.Space, actions: gym.Space) -> None:
+    """Refuse spaces that Dreamer cannot see or act in.
+
+    Raises:
+        ValueError: says which, and what it needs.
+    """
+    shape = observations.shape or ()
+    if not isinstance(observations, gym.spaces.Box) or observations.dtype != np.uint8 or len(shape) != 3:
+        raise ValueError(f"Dreamer sees pictures (H, W, C) of uint8, the environment gives {observations}")
+    if not isinstance(actions, gym.spaces.Box) or len(actions.shape) != 1 or not actions.is_bounded():
+        raise ValueError(f"Dreamer acts in a bounded Box of one axis, the environment has {actions}")
+
+
+class DreamerPolicy:
+    """Plays by what it has seen since the episode began."""
+
+    def __init__(self, agent: Dreamer, explore: bool) -> None:
+        self.agent, self.explore = agent, explore
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self.state = self.agent.model.rssm.initial(1)
+        self._action = torch.zeros(1, self.agent.config.world_model.actions)
+
+    @torch.no_grad()
+    def act(self, observation: np.ndarray) -> np.ndarray:
+        """An action (A,) for a picture (H, W, C)."""
+        agent, model = self.agent, self.agent.model
+        frame = torch.from_numpy(observation).to(agent.device)[None, None]  # (1, 1, H, W, C)
+        embedding = model.embed(model.pictures(frame))[0]  # (1, E)
+        self.state, _, _ = model.rssm.observe(
+            self.state, self._action.to(agent.device), embedding,
+            self._noise(self.state.stochastic.shape),
+        )  # fmt: skip
+        features = self.state.features
+        if self.explore:
+            action = agent.actor.draw(features, self._noise(self._action.shape))
+            noise = agent.config.exploration * self._noise(action.shape)
+            action = (action + noise).clamp(-1, 1)
+        else:
+            action = agent.actor.mode(features)
+        self._action = action
+        played: np.ndarray = agent.spread(action[0]).cpu().numpy()  # (A,)
+        return played
+
+    def _noise(self, shape: torch.Size) -> Tensor:
+        draw = self._rng.standard_normal(shape, dtype=np.float32)
+        return torch.from_numpy(draw).to(self.agent.device)

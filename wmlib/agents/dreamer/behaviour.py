@@ -1,0 +1,121 @@
+"""Dreamer's behaviour: an actor that learns by the gradient of dreamed returns.
+
+The actor acts in the dream, the dream pays, and since every step of it is a differentiable
+function, the return can be differentiated by the actor's weights, through the dynamics.
+
+Letters: S starts, T horizon, A action, F features of a state.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wmlib.agents.dreamer.rssm import State
+from wmlib.agents.dreamer.world_model import WorldModel
+from wmlib.nets.mlp import mlp
+from wmlib.returns import lambda_returns
+
+
+@dataclass(frozen=True)
+class BehaviourConfig:
+    """Hyper-parameters of actor and value. "Paper" is Hafner et al. 2020, or the authors' code."""
+
+    horizon: int = 15
+    """T, dreamed decisions (paper: 15)"""
+    discount: float = 0.99
+    """gamma (paper: 0.99)"""
+    trace: float = 0.95
+    """lambda (paper: 0.95)"""
+    units: int = 64
+    """in a hidden layer (paper: 300 or 400)"""
+    actor_layers: int = 3
+    """hidden ones (paper: 4)"""
+    value_layers: int = 2
+    """hidden ones (paper: 3)"""
+    first_deviation: float = 5.0
+    """of actions before the tanh, at first (authors' code: 5)"""
+    mean_scale: float = 5.0
+    """means before the tanh are within this (authors' code: 5)"""
+
+
+class Actor(nn.Module):
+    """Features (..., F) to a Gaussian, squashed by tanh into [-1, 1]."""
+
+    def __init__(self, features: int, actions: int, config: BehaviourConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = mlp(features, config.units, config.actor_layers, 2 * actions)
+        self.raw = math.log(math.expm1(config.first_deviation))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (..., A), before the tanh."""
+        mean, raw = self.network(features).chunk(2, -1)
+        scale = self.config.mean_scale
+        return scale * torch.tanh(mean / scale), functional.softplus(raw + self.raw) + 1e-4
+
+    def draw(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Actions (..., A) in [-1, 1], from standard normal noise (..., A)."""
+        mean, deviation = self(features)
+        return torch.tanh(mean + deviation * noise)
+
+    def mode(self, features: Tensor) -> Tensor:
+        """The action (..., A) that is played when nothing is to be explored."""
+        mean, _ = self(features)
+        return torch.tanh(mean)
+
+
+class Imagined(NamedTuple):
+    """Dreams of T decisions from S starts."""
+
+    features: Tensor
+    """(T + 1, S, F)"""
+    rewards: Tensor
+    """(T, S) in the model's scale"""
+    continues: Tensor
+    """(T, S)"""
+
+
+def imagine(
+    model: WorldModel, actor: Actor, start: State, horizon: int, generator: torch.Generator
+) -> Imagined:
+    """Let the actor act in the dream; gradients flow from what it earns to its weights."""
+    state, features = start, [start.features]
+    for _ in range(horizon):
+        read = features[-1].detach()  # the actor cannot change what it has seen
+        noise = torch.randn(len(read), model.config.actions, generator=generator)
+        dice = torch.randn(state.stochastic.shape, generator=generator)
+        state = model.rssm.imagine(state, actor.draw(read, noise.to(read)), dice.to(read))
+        features.append(state.features)
+    arrived = torch.stack(features[1:])  # (T, S, F)
+    return Imagined(
+        torch.stack(features), model.expected_reward(arrived), model.expected_continue(arrived)
+    )
+
+
+def weights_of(continues: Tensor, discount: float) -> Tensor:
+    """How much each step counts: the chance (T, S) that it is reached, discounted."""
+    going = torch.cat([torch.ones_like(continues[:1]), discount * continues[:-1]])
+    return going.cumprod(0).detach()
+
+
+def losses(
+    dream: Imagined, value: nn.Module, config: BehaviourConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The actor's and the value's loss, and the mean dreamed return.
+
+    The actor's is minus the lambda-return, with its gradient through the dream; the value's is half
+    the squared error to the lambda-return, which is held fixed.
+    """
+    values = value(dream.features).squeeze(-1)  # (T + 1, S)
+    returns = lambda_returns(dream.rewards, dream.continues, values, config.discount, config.trace)
+    weights = weights_of(dream.continues, config.discount)  # (T, S)
+    actor_loss = -(weights * returns).mean()
+    again = value(dream.features[:-1].detach()).squeeze(-1)  # (T, S)
+    value_loss = 0.5 * (weights * (again - returns.detach()).square()).mean()
+    return actor_loss, value_loss, returns.detach().mean()

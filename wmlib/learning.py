@@ -1,0 +1,177 @@
+"""The loop in which an agent plays and learns: play an episode, keep it, learn, save, log.
+
+An agent that learns while it plays is anything with `modules`, `optimisers`, `updates`,
+`policy(explore)` and `learn(stream, updates)`. All that is random hangs on the seed and on counts
+of episodes and updates, so that a run that was killed ends as an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import gymnasium as gym
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from wmlib.checks import check_whole
+from wmlib.episodes import Policy, run_episode
+from wmlib.exploration import random_policy
+from wmlib.runs import Row, check_identity, sole_owner
+from wmlib.sequences import Sequences, Stream
+from wmlib.storage import open_arrays, save_arrays, write_atomically
+from wmlib.training import restore, state_arrays
+
+SEEDS = 1_000_000
+"""A run with seed s plays the episodes s * SEEDS, s * SEEDS + 1, ... (see `wmlib.arena.SEEDS`)."""
+
+
+class Learner(Protocol):
+    """An agent that learns while it plays."""
+
+    modules: Mapping[str, nn.Module]
+    """all that it learns, by name"""
+    optimisers: Mapping[str, torch.optim.Adam]
+    updates: int
+    """gradient steps so far; a run sets it when it goes on"""
+
+    def policy(self, explore: bool) -> Policy:
+        """What plays, as it is now and as it learns on."""
+        ...
+
+    def learn(self, stream: Stream, updates: int) -> Row:
+        """Learn from all that was seen; the mean of what the updates say."""
+        ...
+
+
+def learn_online(
+    learner: Learner,
+    env: gym.Env,
+    *,
+    steps: int,
+    seed: int,
+    first: int,
+    ratio: float,
+    marks: Sequence[int] = (),
+    at_mark: Callable[[int], None] | None = None,
+    folder: Path | None = None,
+    identity: Mapping[str, str] | None = None,
+    every: int = 250,
+    progress: bool = True,
+) -> list[Row]:
+    """Let an agent play and learn for so many real steps.
+
+    Args:
+        learner: trained in place.
+        env: its steps are real steps; one with `action_repeat` counts each repeat.
+        steps: real steps in all.
+        seed: of the episodes.
+        first: real steps of random play before it learns.
+        ratio: updates for each real step after that; those for the first steps come at once.
+        marks: real steps at which an episode is cut short and `at_mark` is called; rising.
+        at_mark: called as `at_mark(real_steps)`; once more where a run was killed soon after.
+        folder: where the state is kept, from which a run goes on; None for nowhere.
+        identity: what makes the run this one, by name.
+        every: updates between two states.
+        progress: show a bar.
+
+    Returns:
+        A row an episode: real_steps, updates, the return, and what learning says (means since the
+        last row).
+
+    Raises:
+        ValueError: a number is out of range, or the folder holds another run.
+        BlockingIOError: another process works there.
+    """
+    repeat = int(getattr(env.unwrapped, "action_repeat", 1))
+    check_whole("steps", steps, 1)
+    for name, value in (("steps", steps), ("first", first), *(("a mark", mark) for mark in marks)):
+        check_whole(name, value, 1, steps)
+        if value % repeat:
+            raise ValueError(f"{name} must be a multiple of action_repeat {repeat}, got {value}")
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(sole_owner(folder))
+        run = _Run(learner, env, folder, dict(identity or {}))
+        bar = stack.enter_context(
+            tqdm(total=steps, initial=run.steps, desc="steps", disable=not progress)
+        )
+        saved = learner.updates
+        while run.steps < steps:
+            due = min(mark for mark in (*marks, steps, first) if mark > run.steps)
+            run.play(seed, learning=run.steps >= first, most=(due - run.steps) // repeat)
+            bar.update(run.steps - bar.n)
+            if run.steps >= first:
+                run.learn(int(ratio * run.steps + 1e-9) - learner.updates)
+                bar.set_postfix_str(f"return {run.rows[-1]['return']:.4g}")
+            if at_mark is not None and run.steps in marks:
+                at_mark(run.steps)
+            if learner.updates >= saved + every or run.steps == steps:
+                run.save()
+                saved = learner.updates
+        return run.rows
+
+
+class _Run:
+    """What is so at the moment: all that was seen, and a row of each episode."""
+
+    def __init__(
+        self, learner: Learner, env: gym.Env, folder: Path | None, identity: Mapping[str, str]
+    ) -> None:
+        self.learner, self.env, self.identity = learner, env, identity
+        self.repeat = int(getattr(env.unwrapped, "action_repeat", 1))
+        self.path = None if folder is None else folder / "state.safetensors"
+        self.stream, self.steps = Stream(), 0
+        self.rows: list[Row] = []
+        if self.path is not None and self.path.exists():
+            self.resume(self.path)
+
+    def play(self, seed: int, learning: bool, most: int) -> None:
+        """One more episode, cut after `most` decisions."""
+        policy = self.learner.policy(True) if learning else random_policy(self.env.action_space)
+        number = seed * SEEDS + len(self.rows)
+        episode = run_episode(self.env, policy, number, max_steps=most)
+        self.stream.extend(episode)
+        self.steps += self.repeat * len(episode)
+        self.rows.append({"real_steps": self.steps, "return": episode.total_reward})
+
+    def learn(self, updates: int) -> None:
+        """What is owed for the steps that were taken."""
+        said = self.learner.learn(self.stream, updates) if updates > 0 else {}
+        self.rows[-1] |= {"updates": self.learner.updates, **said}
+
+    def save(self) -> None:
+        """Everything that a killed run needs, in one file."""
+        if self.path is None:
+            return
+        arrays = state_arrays(self.learner.modules, self.learner.optimisers, {})
+        arrays |= {f"stream/{name}": part for name, part in self.stream.arrays().items()}
+        count = {"updates": str(self.learner.updates), "steps": str(self.steps)}
+        save_arrays(self.path, arrays, {**self.identity, **count, "rows": json.dumps(self.rows)})
+        write_atomically(self.path.with_name("log.csv"), table(self.rows))
+
+    def resume(self, path: Path) -> None:
+        """Go on from the file at `path`."""
+        arrays, metadata = open_arrays(path)
+        check_identity(path, metadata, self.identity)
+        restore(path, arrays, self.learner.modules, self.learner.optimisers, {})
+        parts = {name.removeprefix("stream/"): part for name, part in arrays.items()}
+        self.stream = Stream({name: parts[name] for name in Sequences._fields})
+        self.rows = json.loads(metadata["rows"])
+        self.steps, self.learner.updates = int(metadata["steps"]), int(metadata["updates"])
+
+
+def table(rows: Sequence[Row]) -> bytes:
+    """Rows as a .csv, whose columns are all that any of them says."""
+    text = io.StringIO()
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
