@@ -55,7 +55,7 @@ class Trained:
     """What an entrant says of its training when it is done."""
 
     updates: int
-    """gradient steps, of all of its networks together"""
+    """batches that it learned from, counted once for each network that has batches of its own"""
     parameters: int
     """numbers that were learned, of all networks together; a target network's copy is none"""
     settings: Mapping[str, Any] = field(default_factory=dict)

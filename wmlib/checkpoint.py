@@ -217,7 +217,9 @@ def rebuilt(kind: type[Made], fields: Mapping[str, Any]) -> Made:
         **{
             name: rebuilt(hints[name], value)
             if dataclasses.is_dataclass(hints.get(name))
-            else tuple(value) if isinstance(value, list) else value
+            else tuple(value)
+            if isinstance(value, list)
+            else value
             for name, value in fields.items()
         }
     )

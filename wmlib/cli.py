@@ -25,6 +25,7 @@ from wmlib.commands import (
     run_collect,
     run_controller,
     run_dream,
+    run_dreamer,
     run_evaluate,
     run_memory,
     run_vision,
@@ -96,6 +97,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             whole = {
                 "car-racing": "every finished stage and episode",
                 "world-models": "every finished stage",
+                "dreamer": "the last state that was saved",
             }
             kept = whole.get(options.part, "the last state that was saved")
             again = "with --resume" if options.part in whole else "by the same command"
@@ -161,15 +163,11 @@ def parser() -> argparse.ArgumentParser:
     anywhere = _command(
         parts, "world-models", "V, M and C on any environment of pictures", run_world_models
     )
-    anywhere.add_argument("--env", required=True, help="a registered id, or MODULE:ID")
-    anywhere.add_argument("--steps", type=int, default=3000, help="real ones (default: 3000)")
-    anywhere.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    anywhere.add_argument(
-        "--out", type=Path, required=True, help="folder of the run: every cycle, log.csv, result"
+    _whole_run(anywhere, 3000)
+    dreamer = _command(
+        parts, "dreamer", "Dreamer, on pictures and actions that are numbers", run_dreamer
     )
-    anywhere.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out, after a kill"
-    )
+    _whole_run(dreamer, 20_000)
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(
@@ -263,6 +261,18 @@ def _seed_out_jobs(command: argparse.ArgumentParser, out: str) -> None:
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
     command.add_argument("--out", type=Path, required=True, help=out)
     _jobs(command)
+
+
+def _whole_run(command: argparse.ArgumentParser, steps: int) -> None:
+    command.add_argument("--env", required=True, help="a registered id, or MODULE:ID")
+    command.add_argument("--steps", type=int, default=steps, help=f"real ones (default: {steps})")
+    command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    command.add_argument(
+        "--out", type=Path, required=True, help="folder of the run: its state, log.csv, result"
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, after a kill"
+    )
 
 
 def _jobs(command: argparse.ArgumentParser) -> None:

@@ -98,6 +98,25 @@ def run_world_models(options: argparse.Namespace) -> Result:
     }
 
 
+def run_dreamer(options: argparse.Namespace) -> Result:
+    from wmlib.agents.dreamer import Dreamer, train_dreamer
+    from wmlib.checkpoint import load_checkpoint
+
+    train_dreamer(
+        options.env, steps=options.steps, seed=options.seed, folder=options.out,
+        resume=options.resume,
+    )  # fmt: skip
+    _, manifest = load_checkpoint(options.out / Dreamer.FILE, Dreamer.KIND)
+    made = manifest["made"]
+    return {
+        "out": str(options.out),
+        "environment": made["environment"],
+        "real_steps": made["real_steps"],
+        "updates": made["steps"],
+        "seconds": made["wall_seconds"],
+    }
+
+
 def _alone(
     run: Callable[[argparse.Namespace, Clock], Result],
 ) -> Callable[[argparse.Namespace], Result]:
@@ -195,12 +214,12 @@ def run_controller(options: argparse.Namespace, clock: Clock) -> Result:
 
 
 def run_evaluate(options: argparse.Namespace) -> Result:
-    from wmlib.agents.world_models.agent import Agent
+    from wmlib import agents
     from wmlib.agents.world_models.recipes import ENV_ID, OFFICIAL_ID
     from wmlib.checkpoint import record_score
     from wmlib.evaluation import evaluate
 
-    agent = Agent.load(options.folder)
+    agent = agents.load(options.folder)
     env_id, env_kwargs = agent.environment, {}
     if env_id == ENV_ID:
         env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
@@ -213,7 +232,7 @@ def run_evaluate(options: argparse.Namespace) -> Result:
         env_kwargs=env_kwargs, n_jobs=options.jobs,
     )  # fmt: skip
     if options.record:
-        record_score(options.folder / "controller.safetensors", "controller", score.as_dict())
+        record_score(options.folder / agent.FILE, agent.KIND, score.as_dict())
     return score.as_dict()
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import gymnasium as gym
 
+from wmlib.agents.dreamer import DreamerConfig, train_dreamer
+from wmlib.agents.dreamer.agent import check_spaces
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
 
-AGENTS = ("random", "world-models", "dqn", "ppo")
+AGENTS = ("random", "world-models", "dreamer", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
 
@@ -54,6 +56,24 @@ class WorldModelsEntrant:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class DreamerEntrant:
+    """Dreamer, whose actions are torques, wheels and pedals."""
+
+    config: DreamerConfig = field(default_factory=DreamerConfig)
+
+    def check(self, env: gym.Env, steps: int) -> None:
+        check_spaces(env.observation_space, env.action_space)
+
+    def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
+        agent = train_dreamer(
+            env_id, steps=steps, seed=seed, config=self.config, marks=examinations(steps),
+            after=lambda used, agent: examine(used, agent.policy()), progress=False,
+        )  # fmt: skip
+        learned = sum(p.numel() for module in agent.modules.values() for p in module.parameters())
+        return Trained(agent.updates, learned, {"config": asdict(agent.config)})
+
+
 def entrants(names: str) -> dict[str, Entrant]:
     """The entrants of a list such as "random,dqn,dqn@12000".
 
@@ -77,6 +97,8 @@ def _entrant(name: str) -> Entrant:
         )
     if kind == "random":
         return RandomEntrant()
+    if kind == "dreamer":
+        return DreamerEntrant()
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

@@ -11,19 +11,22 @@ import contextlib
 import csv
 import io
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from wmlib.checks import check_whole
+from wmlib.checkpoint import made_by
+from wmlib.checks import LARGEST_SEED, check_seed, check_whole
+from wmlib.collecting import specification
 from wmlib.episodes import Policy, run_episode
 from wmlib.exploration import random_policy
-from wmlib.runs import Row, check_identity, sole_owner
+from wmlib.runs import Row, check_identity, claim, sole_owner
 from wmlib.sequences import Sequences, Stream
 from wmlib.storage import open_arrays, save_arrays, write_atomically
 from wmlib.training import restore, state_arrays
@@ -48,6 +51,64 @@ class Learner(Protocol):
     def learn(self, stream: Stream, updates: int) -> Row:
         """Learn from all that was seen; the mean of what the updates say."""
         ...
+
+    def save(self, folder: Path, made: Mapping[str, Any]) -> None:
+        """Save it as a trained agent."""
+        ...
+
+
+Trained = TypeVar("Trained", bound=Learner)
+
+
+def train_online(
+    make: Callable[[gym.Env], Trained],
+    env_id: str,
+    *,
+    steps: int,
+    seed: int,
+    first: int,
+    ratio: float,
+    identity: Mapping[str, Any],
+    folder: str | Path | None = None,
+    resume: bool = False,
+    marks: Sequence[int] = (),
+    after: Callable[[int, Trained], None] | None = None,
+    progress: bool = True,
+) -> Trained:
+    """From nothing to a trained agent, in a folder of its own.
+
+    Args:
+        make: an agent for an environment.
+        env_id: a registered id, or "module:id".
+        steps, seed, first, ratio, marks, progress: as in `learn_online`.
+        identity: what makes the run this one, besides environment, steps and seed: its settings.
+        folder: where the run is kept, and its result; None keeps nothing.
+        resume: go on with the run in `folder`.
+        after: called at each mark with the real steps used so far, and the agent.
+
+    Raises:
+        ValueError: the environment is unknown, the agent cannot see it or act in it, a number is
+            out of range, or the folder holds another run, or this one and `resume` is not given.
+        BlockingIOError: another process works in the folder.
+    """
+    check_seed(seed, LARGEST_SEED // SEEDS - 1)
+    env = gym.make(specification(env_id))
+    agent = make(env)
+    place = None if folder is None else Path(folder)
+    told = {"environment": env_id, "steps": steps, "seed": seed, **identity}
+    if place is not None:
+        claim(place, told, resume)
+    began = time.perf_counter()
+    rows = learn_online(
+        agent, env, steps=steps, seed=seed, first=first, ratio=ratio, marks=marks,
+        at_mark=after and (lambda used: after(used, agent)), folder=place, progress=progress,
+    )  # fmt: skip
+    env.close()
+    if place is not None:
+        seconds = time.perf_counter() - began
+        made = made_by(seed=seed, steps=agent.updates, seconds=seconds)
+        agent.save(place, {**made, "environment": env_id, "real_steps": rows[-1]["real_steps"]})
+    return agent
 
 
 def learn_online(

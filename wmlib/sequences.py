@@ -24,9 +24,9 @@ class Sequences(NamedTuple):
     observations: np.ndarray
     """(B, T, ...) as in the episodes"""
     actions: np.ndarray
-    """(B, T, A) float32, or (B, T) int64: the action before the observation; 0 where there is none"""
+    """(B, T, A) float32, or (B, T) int64, before the observation; 0 where there is none"""
     rewards: np.ndarray
-    """(B, T) float32, that came with the observation; 0 where there is none"""
+    """(B, T) float32, with the observation; 0 where there is none"""
     first: np.ndarray
     """(B, T) bool: whether an episode begins here"""
     ended: np.ndarray

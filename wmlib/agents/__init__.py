@@ -13,9 +13,7 @@ def load(folder: str | Path) -> Any:
         FileNotFoundError: there is none.
         DamagedFileError: it was cut short or altered.
     """
-    from wmlib.agents.dreamer import agent as dreamer
+    from wmlib.agents.dreamer.agent import Dreamer
     from wmlib.agents.world_models.agent import Agent
 
-    if Path(folder, dreamer.FILE).exists():
-        return dreamer.Dreamer.load(folder)
-    return Agent.load(folder)
+    return (Dreamer if Path(folder, Dreamer.FILE).exists() else Agent).load(folder)

@@ -4,7 +4,7 @@ Physics, torques and rewards are those of `gymnasium.envs.classic_control.Pendul
 digit. One picture shows where the rod is and not how fast it turns: whoever drives must remember.
 
 >>> import gymnasium, wmlib
->>> env = gymnasium.make("wmlib/PixelPendulum-v0", action_repeat=2)
+>>> env = gymnasium.make("wmlib/PixelPendulum-v0")
 >>> env.reset(seed=0)[0].shape, env.action_space
 ((32, 32, 1), Box(-2.0, 2.0, (1,), float32))
 
@@ -51,7 +51,8 @@ class PixelPendulum(PendulumEnv):
     (angle, speed) is `state`.
 
     Args:
-        action_repeat: physics steps a decision, whose rewards are added up; it divides 200.
+        action_repeat: physics steps a decision, whose rewards are added up; it divides 200
+            (2 as in Dreamer and PlaNet).
         render_mode: None, or "rgb_array" for the picture, 8 times enlarged: (256, 256, 3) uint8.
 
     Raises:
@@ -60,7 +61,7 @@ class PixelPendulum(PendulumEnv):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
-    def __init__(self, action_repeat: int = 1, render_mode: str | None = None) -> None:
+    def __init__(self, action_repeat: int = 2, render_mode: str | None = None) -> None:
         if isinstance(action_repeat, bool) or not isinstance(action_repeat, int | np.integer):
             raise ValueError(f"action_repeat must be a whole number, got {action_repeat!r}")
         if action_repeat < 1 or DECISIONS % action_repeat:

@@ -1,6 +1,7 @@
 """Dreamer as a whole: against a chain whose values are known, killed, saved, and refused."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import gymnasium as gym
@@ -10,7 +11,13 @@ import torch
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
-from wmlib.agents.dreamer import BehaviourConfig, Dreamer, DreamerConfig, RSSMConfig
+from wmlib.agents.dreamer import (
+    BehaviourConfig,
+    Dreamer,
+    DreamerConfig,
+    RSSMConfig,
+    train_dreamer,
+)
 from wmlib.agents.dreamer.world_model import WorldModelConfig
 from wmlib.episodes import run_episode
 from wmlib.learning import learn_online
@@ -90,6 +97,25 @@ def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
             assert torch.equal(tensor, again.modules[name].state_dict()[key])
 
 
+def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, first=200, ratio=0.01)
+    marks: list[int] = []
+    train_dreamer(
+        "wmlib/PixelPendulum-v0", steps=400, seed=1, config=config, folder=tmp_path, marks=(300,),
+        after=lambda used, agent: marks.append(used), progress=False,
+    )  # fmt: skip
+    assert marks == [300]
+    manifest = json.loads((tmp_path / "agent.json").read_text())
+    assert manifest["made"]["environment"] == "wmlib/PixelPendulum-v0"
+    assert (manifest["made"]["real_steps"], manifest["made"]["steps"]) == (400, 4)
+    with pytest.raises(ValueError, match="go on with it by --resume"):
+        train_dreamer("wmlib/PixelPendulum-v0", steps=400, seed=1, config=config, folder=tmp_path)
+    with pytest.raises(ValueError, match="holds another run"):
+        train_dreamer("wmlib/PixelPendulum-v0", steps=400, seed=2, config=config, folder=tmp_path)
+    with pytest.raises(ValueError, match="acts in a bounded Box"):
+        train_dreamer("wmlib/PixelCatch-v0", steps=400)
+
+
 def test_each_loss_teaches_its_own_network_alone() -> None:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
     agent = Dreamer(env.observation_space, env.action_space, SMALL)
@@ -132,6 +158,8 @@ def test_exploring_is_noisy_and_playing_is_within_bounds() -> None:
      (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Discrete(3), "acts in a bounded"),
      (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Box(-np.inf, 1, (1,)), "bounded")],
 )  # fmt: skip
-def test_other_spaces_are_refused(observations: gym.Space, actions: gym.Space, message: str) -> None:
+def test_other_spaces_are_refused(
+    observations: gym.Space, actions: gym.Space, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Dreamer(observations, actions)

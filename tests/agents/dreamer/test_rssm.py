@@ -58,7 +58,7 @@ def test_a_boundary_in_a_batch_resets_the_state(rssm: RSSM) -> None:
 def test_imagining_with_given_actions_is_the_prior_of_filtering(rssm: RSSM) -> None:
     """As long as the dice of the dream are what the filter saw."""
     embeddings, actions, first, noise = stretch()
-    states, posterior, prior = rssm.filter(embeddings, actions, first, noise)
+    states, _, prior = rssm.filter(embeddings, actions, first, noise)
     for t in range(1, T):
         known = State(*(part[t - 1] for part in states))
         imagined = rssm.imagine(known, actions[t], noise[t])

@@ -29,6 +29,10 @@ class DreamerConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
+    first: int = 1000
+    """real steps of random play before anything is learned (paper: 5,000)"""
+    ratio: float = 0.2
+    """updates for each real step (paper: 0.1)"""
     batch: int = 16
     """stretches an update (paper: 50)"""
     length: int = 25
@@ -49,7 +53,6 @@ class DreamerConfig:
     """most of each action; the environment says it"""
 
 
-FILE, KIND = "agent.safetensors", "dreamer"
 SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
 
@@ -65,6 +68,11 @@ class Dreamer:
     Raises:
         ValueError: a space is another.
     """
+
+    FILE, KIND = "agent.safetensors", "dreamer"
+
+    environment = ""
+    """the id of what it was trained on, once it is saved"""
 
     def __init__(
         self,
@@ -116,14 +124,10 @@ class Dreamer:
         rewards, first, ended = (other.float() for other in others)
         z = self.config.world_model.rssm.stochastic
         noise = torch.randn(*first.shape, z, generator=generator).to(self.device)
-        loss, states = self.model.loss(
-            frames, self.centred(actions), rewards, first, ended, noise
-        )
+        loss, states = self.model.loss(frames, self.centred(actions), rewards, first, ended, noise)
         self._descend("model", loss.total)
         start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
-        dream = imagine(
-            self.model, self.actor, start, self.config.behaviour.horizon, generator
-        )
+        dream = imagine(self.model, self.actor, start, self.config.behaviour.horizon, generator)
         actor_loss, value_loss, returns = losses(dream, self.value, self.config.behaviour)
         self._descend("actor", actor_loss)
         self._descend("value", value_loss)
@@ -160,7 +164,9 @@ class Dreamer:
             made: as of `wmlib.checkpoint.made_by`, with `environment` and `env_kwargs`.
         """
         arrays = state_arrays(self.modules, {}, {})
-        save_checkpoint(Path(folder, FILE), arrays, kind=KIND, config=self.config, made=made)
+        save_checkpoint(
+            Path(folder, self.FILE), arrays, kind=self.KIND, config=self.config, made=made
+        )
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Dreamer:
@@ -170,13 +176,14 @@ class Dreamer:
             FileNotFoundError: it is not there.
             DamagedFileError: it was cut short or altered.
         """
-        path = Path(folder, FILE)
-        arrays, manifest = load_checkpoint(path, KIND)
+        path = Path(folder, cls.FILE)
+        arrays, manifest = load_checkpoint(path, cls.KIND)
         config = configured(path, manifest, lambda fields: rebuilt(DreamerConfig, fields))
         pictures = gym.spaces.Box(0, 255, config.world_model.frame, np.uint8)
         bounds = np.float32(config.low), np.float32(config.high)
         agent = cls(pictures, gym.spaces.Box(*bounds), config, device=device)
         restore(path, arrays, agent.modules, {}, {})
+        agent.environment = manifest["made"]["environment"]
         return agent
 
 
@@ -187,10 +194,22 @@ def check_spaces(observations: gym.Space, actions: gym.Space) -> None:
         ValueError: says which, and what it needs.
     """
     shape = observations.shape or ()
-    if not isinstance(observations, gym.spaces.Box) or observations.dtype != np.uint8 or len(shape) != 3:
-        raise ValueError(f"Dreamer sees pictures (H, W, C) of uint8, the environment gives {observations}")
-    if not isinstance(actions, gym.spaces.Box) or len(actions.shape) != 1 or not actions.is_bounded():
-        raise ValueError(f"Dreamer acts in a bounded Box of one axis, the environment has {actions}")
+    if (
+        not isinstance(observations, gym.spaces.Box)
+        or observations.dtype != np.uint8
+        or len(shape) != 3
+    ):
+        raise ValueError(
+            f"Dreamer sees pictures (H, W, C) of uint8, the environment gives {observations}"
+        )
+    if (
+        not isinstance(actions, gym.spaces.Box)
+        or len(actions.shape) != 1
+        or not actions.is_bounded()
+    ):
+        raise ValueError(
+            f"Dreamer acts in a bounded Box of one axis, the environment has {actions}"
+        )
 
 
 class DreamerPolicy:

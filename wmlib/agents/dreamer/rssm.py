@@ -80,9 +80,7 @@ class RSSM(nn.Module):
     def initial(self, batch: int) -> State:
         """Knowing nothing: zeros."""
         like = self.cell.weight_hh.new_zeros
-        return State(
-            like(batch, self.config.deterministic), like(batch, self.config.stochastic)
-        )
+        return State(like(batch, self.config.deterministic), like(batch, self.config.stochastic))
 
     def carry(self, state: State, action: Tensor) -> Tensor:
         """The deterministic path: (B, H) after an action (B, A)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -97,6 +97,9 @@ class WorldModelPolicy:
 @dataclass(frozen=True)
 class Agent:
     """V, M and C, trained together."""
+
+    FILE: ClassVar = "controller.safetensors"
+    KIND: ClassVar = "controller"  # of the file that holds the agent's manifest
 
     vision: VAE
     memory: MDNRNN
