@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
-from wmlib.agents.dreamer.agent import check_spaces
+from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
@@ -63,7 +63,7 @@ class DreamerEntrant:
     config: DreamerConfig = field(default_factory=DreamerConfig)
 
     def check(self, env: gym.Env, steps: int) -> None:
-        check_spaces(env.observation_space, env.action_space)
+        of_dreamer(self.config, env.observation_space, env.action_space)
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         agent = train_dreamer(

@@ -38,11 +38,16 @@ SEEDS = 1_000_000
 class Learner(Protocol):
     """An agent that learns while it plays."""
 
-    modules: Mapping[str, nn.Module]
-    """all that it learns, by name"""
-    optimisers: Mapping[str, torch.optim.Adam]
     updates: int
     """gradient steps so far; a run sets it when it goes on"""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All that it learns, by name."""
+        ...
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Adam]: ...
 
     def policy(self, explore: bool) -> Policy:
         """What plays, as it is now and as it learns on."""

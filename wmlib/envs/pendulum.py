@@ -41,7 +41,8 @@ def draw(angle: float) -> np.ndarray:
     beyond = along - np.clip(along, 0, LENGTH)
     distance = np.sqrt(across * across + beyond * beyond)
     light = np.clip((WIDTH + 1) / 2 - distance, 0, 1)
-    return (255 * light + 0.5).astype(np.uint8)[..., None]
+    picture: np.ndarray = (255 * light + 0.5).astype(np.uint8)[..., None]
+    return picture
 
 
 class PixelPendulum(PendulumEnv):
@@ -79,7 +80,8 @@ class PixelPendulum(PendulumEnv):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Hang the rod anywhere; `options` are Pendulum-v1's."""
         self._left = DECISIONS
-        return super().reset(seed=seed, options=options)
+        super().reset(seed=seed, options=options)
+        return self._get_obs(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Turn for `action_repeat` physics steps.
@@ -96,7 +98,7 @@ class PixelPendulum(PendulumEnv):
         self._left -= self.action_repeat
         return picture, reward, False, not self._left, {}
 
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
+    def render(self) -> np.ndarray | None:
         """The picture, enlarged, if the mode is "rgb_array"."""
         if self.render_mode is None:
             return None

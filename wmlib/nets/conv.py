@@ -16,7 +16,8 @@ from torch import nn
 def features_of(frame: Sequence[int], channels: Sequence[int]) -> int:
     """F, the numbers that `encoder` makes of a picture of shape `frame` (H, W, C)."""
     height, width, colours = frame
-    return height * width // 4 ** len(channels) * (*channels[-1:], colours)[0]
+    last = channels[-1] if channels else colours
+    return int(height * width * last // 4 ** len(channels))
 
 
 def encoder(
@@ -34,11 +35,11 @@ def decoder(
 ) -> nn.Sequential:
     """Features (B, F) to pictures (B, C, H, W) of any numbers: the way back."""
     height, width, colours = frame
-    times = 2 ** len(channels)
+    times, last = 2 ** len(channels), channels[-1] if channels else colours
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise((*channels[::-1], colours)):
         layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), activation()]
-    small = nn.Unflatten(1, ((*channels[-1:], colours)[0], height // times, width // times))
+    small = nn.Unflatten(1, (last, height // times, width // times))
     return nn.Sequential(small, *layers[:-1])
 
 

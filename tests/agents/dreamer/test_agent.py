@@ -18,13 +18,14 @@ from wmlib.agents.dreamer import (
     RSSMConfig,
     train_dreamer,
 )
+from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.world_model import WorldModelConfig
 from wmlib.episodes import run_episode
 from wmlib.learning import learn_online
 from wmlib.storage import DamagedFileError
 
 SMALL = DreamerConfig(
-    world_model=WorldModelConfig(rssm=RSSMConfig(16, 4, 16), units=16, embedding=16),
+    world_model=WorldModelConfig(channels=(), rssm=RSSMConfig(16, 4, 16), units=16, embedding=16),
     behaviour=BehaviourConfig(horizon=4, units=16), batch=4, length=6,
 )  # fmt: skip
 
@@ -55,13 +56,14 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
     gamma = 0.8
     config = DreamerConfig(
         world_model=WorldModelConfig(
-            rssm=RSSMConfig(16, 4, 32), units=32, embedding=16, free_nats=0.1, reward_scale=1.0
+            channels=(), rssm=RSSMConfig(16, 4, 32), units=32, embedding=16, free_nats=0.1,
+            reward_scale=1.0,
         ),
         behaviour=BehaviourConfig(horizon=8, discount=gamma, units=32, actor_layers=2),
         batch=8, length=8, model_rate=3e-3, actor_rate=1e-3, value_rate=1e-3,
     )  # fmt: skip
     env = Chain()
-    agent = Dreamer(env.observation_space, env.action_space, config, seed=0)
+    agent = Dreamer(fitted(config, env.observation_space, env.action_space), seed=0)
     learn_online(agent, env, steps=600, seed=0, first=200, ratio=1.0, progress=False)
     episode = run_episode(Chain(), agent.policy(), 1)
     assert episode.total_reward == 10.0  # to B and back, ten times
@@ -79,7 +81,7 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
 
 def small_run(folder: Path, steps: int = 1200) -> Dreamer:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
-    agent = Dreamer(env.observation_space, env.action_space, SMALL, seed=3)
+    agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space), seed=3)
     learn_online(
         agent, env, steps=steps, seed=3, first=400, ratio=0.02, folder=folder, every=1,
         progress=False,
@@ -118,7 +120,7 @@ def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 def test_each_loss_teaches_its_own_network_alone() -> None:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
-    agent = Dreamer(env.observation_space, env.action_space, SMALL)
+    agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space))
     before = {n: [p.clone() for p in m.parameters()] for n, m in agent.modules.items()}
     agent._descend("actor", agent.actor.network[-1].bias.sum() * agent.value[-1].bias.sum() ** 0
                    + agent.model.reward[-1].bias.sum())  # fmt: skip
@@ -131,7 +133,7 @@ def test_each_loss_teaches_its_own_network_alone() -> None:
 
 def test_a_saved_agent_plays_as_before(tmp_path: Path) -> None:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
-    agent = Dreamer(env.observation_space, env.action_space, SMALL, seed=1)
+    agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space), seed=1)
     agent.save(tmp_path, {"environment": env.spec.id})
     again = load(tmp_path)
     assert isinstance(again, Dreamer) and again.config == agent.config
@@ -145,7 +147,7 @@ def test_a_saved_agent_plays_as_before(tmp_path: Path) -> None:
 
 def test_exploring_is_noisy_and_playing_is_within_bounds() -> None:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
-    agent = Dreamer(env.observation_space, env.action_space, SMALL)
+    agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space))
     played, explored = (run_episode(env, agent.policy(explore), 2) for explore in (False, True))
     assert np.abs(played.actions).max() <= 2
     assert np.abs(explored.actions).max() <= 2
@@ -162,4 +164,4 @@ def test_other_spaces_are_refused(
     observations: gym.Space, actions: gym.Space, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Dreamer(observations, actions)
+        fitted(DreamerConfig(), observations, actions)

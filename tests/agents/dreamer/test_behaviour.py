@@ -6,15 +6,30 @@ import pytest
 import torch
 from torch import nn
 
-from wmlib.agents.dreamer import Actor, BehaviourConfig, RSSMConfig, State, WorldModel, imagine
-from wmlib.agents.dreamer.behaviour import Imagined, losses, weights_of
-from wmlib.agents.dreamer.world_model import WorldModelConfig
+from wmlib.agents.dreamer import (
+    Actor,
+    BehaviourConfig,
+    RSSMConfig,
+    State,
+    WorldModel,
+    WorldModelConfig,
+    exploring,
+    losses,
+)
+from wmlib.agents.dreamer.behaviour import weights_of
+from wmlib.imagination import Trajectory, imagine
 from wmlib.training import seeded
 
 S, T = 4, 3
 BEHAVIOUR = BehaviourConfig(horizon=T, units=6, actor_layers=1, discount=0.9, trace=0.8)
 SHAPE = WorldModelConfig(
-    frame=(4, 4, 1), actions=2, rssm=RSSMConfig(6, 4, 8), units=8, embedding=8, continues=True
+    frame=(4, 4, 1),
+    channels=(),
+    actions=2,
+    rssm=RSSMConfig(6, 4, 8),
+    units=8,
+    embedding=8,
+    continues=True,
 )
 
 
@@ -34,8 +49,9 @@ def start() -> State:
     return State(draw[:, :6], draw[:, 6:])
 
 
-def dream_of(model: WorldModel, actor: Actor) -> Imagined:
-    return imagine(model, actor, start(), T, torch.Generator().manual_seed(4))
+def dream_of(model: WorldModel, actor: Actor, horizon: int = T) -> Trajectory[State]:
+    generator = torch.Generator().manual_seed(4)
+    return imagine(model, exploring(actor, generator), start(), horizon, generator)
 
 
 def test_the_actors_gradient_is_that_of_finite_differences(model: WorldModel, actor: Actor) -> None:
@@ -48,8 +64,7 @@ def test_the_actors_gradient_is_that_of_finite_differences(model: WorldModel, ac
 
     # With one decision nothing that the actor reads hangs on its weights: the gradient is whole.
     def first_only() -> torch.Tensor:
-        dream = imagine(model, actor, start(), 1, torch.Generator().manual_seed(4))
-        return losses(dream, value, BEHAVIOUR)[0]
+        return losses(dream_of(model, actor, 1), value, BEHAVIOUR)[0]
 
     (gradient,) = torch.autograd.grad(first_only(), bias)
     for i in range(len(bias)):
@@ -69,7 +84,9 @@ def test_losses_are_those_of_brute_force() -> None:
     rewards = torch.randn(T, S, generator=generator)
     goes_on = torch.rand(T, S, generator=generator)
     value = seeded(2, lambda: nn.Linear(2, 1))
-    actor_loss, value_loss, mean = losses(Imagined(features, rewards, goes_on), value, BEHAVIOUR)
+    nothing = torch.zeros(T, S, 0)
+    dream = Trajectory(features, nothing, rewards, goes_on, start())
+    actor_loss, value_loss, mean = losses(dream, value, BEHAVIOUR)
     v = value(features).squeeze(-1).tolist()
     r, c = rewards.tolist(), goes_on.tolist()
     gamma, lam = BEHAVIOUR.discount, BEHAVIOUR.trace
@@ -114,7 +131,7 @@ def test_the_actor_begins_nearly_even_and_stays_within_bounds(actor: Actor) -> N
 
 def test_a_dream_without_a_continue_head_never_ends(actor: Actor) -> None:
     model = seeded(0, lambda: WorldModel(WorldModelConfig(
-        frame=(4, 4, 1), actions=2, rssm=RSSMConfig(6, 4, 8), units=8, embedding=8
+        frame=(4, 4, 1), channels=(), actions=2, rssm=RSSMConfig(6, 4, 8), units=8, embedding=8
     ))).double()  # fmt: skip
     assert (dream_of(model, actor).continues == 1).all()
     assert math.isfinite(float(dream_of(model, actor).rewards.sum().detach()))

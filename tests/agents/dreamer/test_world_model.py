@@ -43,7 +43,7 @@ def test_the_loss_is_minus_the_evidence_lower_bound(channels: tuple[int, ...]) -
 
 
 def test_free_nats_cost_nothing_and_teach_nothing() -> None:
-    config = WorldModelConfig(frame=(4, 4, 1), rssm=RSSMConfig(6, 4, 8), free_nats=1e3)
+    config = WorldModelConfig(frame=(4, 4, 1), channels=(), rssm=RSSMConfig(6, 4, 8), free_nats=1e3)
     model = seeded(0, lambda: WorldModel(config))
     frames = torch.zeros(T, B, 4, 4, 1, dtype=torch.uint8)
     nothing = torch.zeros(T, B)

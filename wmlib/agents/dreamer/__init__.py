@@ -5,7 +5,7 @@ value learn in its dreams, by the gradient of dreamed returns; the actor plays o
 """
 
 from wmlib.agents.dreamer.agent import Dreamer, DreamerConfig
-from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, imagine
+from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, exploring, losses
 from wmlib.agents.dreamer.rssm import RSSM, Belief, RSSMConfig, State, divergence
 from wmlib.agents.dreamer.train import train_dreamer
 from wmlib.agents.dreamer.world_model import WorldModel, WorldModelConfig
@@ -22,6 +22,7 @@ __all__ = [
     "WorldModel",
     "WorldModelConfig",
     "divergence",
-    "imagine",
+    "exploring",
+    "losses",
     "train_dreamer",
 ]

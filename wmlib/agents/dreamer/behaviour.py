@@ -9,15 +9,15 @@ Letters: S starts, T horizon, A action, F features of a state.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from wmlib.agents.dreamer.rssm import State
-from wmlib.agents.dreamer.world_model import WorldModel
+from wmlib.imagination import Trajectory
 from wmlib.nets.mlp import mlp
 from wmlib.returns import lambda_returns
 
@@ -49,7 +49,7 @@ class Actor(nn.Module):
 
     def __init__(self, features: int, actions: int, config: BehaviourConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.actions = config, actions
         self.network = mlp(features, config.units, config.actor_layers, 2 * actions)
         self.raw = math.log(math.expm1(config.first_deviation))
 
@@ -70,32 +70,15 @@ class Actor(nn.Module):
         return torch.tanh(mean)
 
 
-class Imagined(NamedTuple):
-    """Dreams of T decisions from S starts."""
+def exploring(actor: Actor, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """The actor in a dream: features (S, F) to drawn actions (S, A)."""
 
-    features: Tensor
-    """(T + 1, S, F)"""
-    rewards: Tensor
-    """(T, S) in the model's scale"""
-    continues: Tensor
-    """(T, S)"""
+    def act(features: Tensor) -> Tensor:
+        read = features.detach()  # the actor cannot change what it has seen
+        noise = torch.randn(len(read), actor.actions, generator=generator)
+        return actor.draw(read, noise.to(read))
 
-
-def imagine(
-    model: WorldModel, actor: Actor, start: State, horizon: int, generator: torch.Generator
-) -> Imagined:
-    """Let the actor act in the dream; gradients flow from what it earns to its weights."""
-    state, features = start, [start.features]
-    for _ in range(horizon):
-        read = features[-1].detach()  # the actor cannot change what it has seen
-        noise = torch.randn(len(read), model.config.actions, generator=generator)
-        dice = torch.randn(state.stochastic.shape, generator=generator)
-        state = model.rssm.imagine(state, actor.draw(read, noise.to(read)), dice.to(read))
-        features.append(state.features)
-    arrived = torch.stack(features[1:])  # (T, S, F)
-    return Imagined(
-        torch.stack(features), model.expected_reward(arrived), model.expected_continue(arrived)
-    )
+    return act
 
 
 def weights_of(continues: Tensor, discount: float) -> Tensor:
@@ -105,7 +88,7 @@ def weights_of(continues: Tensor, discount: float) -> Tensor:
 
 
 def losses(
-    dream: Imagined, value: nn.Module, config: BehaviourConfig
+    dream: Trajectory[State], value: nn.Module, config: BehaviourConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The actor's and the value's loss, and the mean dreamed return.
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wmlib.agents.dreamer.agent import Dreamer, DreamerConfig
+from wmlib.agents.dreamer.agent import Dreamer, DreamerConfig, fitted
 from wmlib.learning import train_online
 
 
@@ -30,7 +30,7 @@ def train_dreamer(
     """
     config = config or DreamerConfig()
     return train_online(
-        lambda env: Dreamer(env.observation_space, env.action_space, config, seed=seed),
+        lambda env: Dreamer(fitted(config, env.observation_space, env.action_space), seed),
         env_id, steps=steps, seed=seed, first=config.first, ratio=config.ratio,
         identity={"agent": "dreamer", "config": dataclasses.asdict(config)}, folder=folder,
         resume=resume, marks=marks, after=after, progress=progress,

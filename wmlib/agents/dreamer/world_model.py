@@ -26,9 +26,9 @@ class WorldModelConfig:
     actions: int = 1
     """A"""
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
-    channels: tuple[int, ...] = ()
-    """after each convolution, which halves the sides (paper: 32, 64, 128, 256; ours: none for
-    pictures as small as the pendulum's, on two cores)"""
+    channels: tuple[int, ...] = (8, 16)
+    """after each convolution, which halves the sides (paper: 32, 64, 128, 256; ours: for pictures
+    of 32 x 32 on two cores)"""
     embedding: int = 128
     """E, numbers that a picture is encoded into (paper: 1024)"""
     units: int = 64
@@ -87,13 +87,13 @@ class WorldModel(nn.Module):
     def embed(self, pictures: Tensor) -> Tensor:
         """(T, B, C, H, W) to (T, B, E)."""
         embedding: Tensor = self.encoder(pictures.flatten(0, 1))
-        return embedding.unflatten(0, pictures.shape[:2])
+        return embedding.view(*pictures.shape[:2], -1)
 
     def paint(self, state: State) -> Tensor:
         """Pictures (..., C, H, W) of states."""
         features = state.features
         pictures: Tensor = self.decoder(features.flatten(0, -2))
-        return pictures.unflatten(0, features.shape[:-1])
+        return pictures.view(*features.shape[:-1], *pictures.shape[1:])
 
     def expected_reward(self, features: Tensor) -> Tensor:
         """(...) of features (..., F), in the model's scale."""
@@ -105,6 +105,15 @@ class WorldModel(nn.Module):
         if self.goes_on is None:
             return torch.ones_like(features[..., 0])
         return torch.sigmoid(self.goes_on(features).squeeze(-1))
+
+    def step(
+        self, state: State, action: Tensor, generator: torch.Generator | None
+    ) -> tuple[State, Tensor, Tensor]:
+        """One dreamed decision, see `wmlib.imagination.Model`; rewards in the model's scale."""
+        noise = torch.randn(state.stochastic.shape, generator=generator)
+        state = self.rssm.imagine(state, action, noise.to(action))
+        features = state.features
+        return state, self.expected_reward(features), self.expected_continue(features)
 
     def loss(
         self, frames: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, ended: Tensor,
