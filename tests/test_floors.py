@@ -22,8 +22,9 @@ TOP = {
     "rivals": 2,
     "entrants": 3,
     "commands": 4,
-    "cli": 5,
-    "__main__": 6,
+    "train_commands": 5,
+    "cli": 6,
+    "__main__": 7,
 }
 MOST_LINES = 350
 MOST_REFUSALS, MOST_AMONG = 0.096, 0.06  # of the code lines; see refusals.py

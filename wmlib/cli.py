@@ -21,16 +21,18 @@ from wmlib.commands import (
     check_finite,
     run_arena,
     run_bench,
-    run_car_racing,
     run_collect,
-    run_controller,
     run_dream,
-    run_dreamer,
     run_evaluate,
+    scripts,
+)
+from wmlib.train_commands import (
+    run_car_racing,
+    run_controller,
+    run_dreamer,
     run_memory,
     run_vision,
     run_world_models,
-    scripts,
 )
 
 DESCRIPTION = """\

@@ -7,32 +7,33 @@ of episodes and updates, so that a run that was killed ends as an undisturbed on
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import gymnasium as gym
 import torch
+from pydantic import Field
 from torch import nn
 from tqdm.auto import tqdm
 
 from wmlib.checkpoint import made_by
-from wmlib.checks import LARGEST_SEED, check_seed, check_whole
 from wmlib.collecting import specification
 from wmlib.episodes import Policy, run_episode
 from wmlib.exploration import random_policy
-from wmlib.runs import Row, check_identity, claim, sole_owner
+from wmlib.runs import Clock, Row, own_run
 from wmlib.sequences import Sequences, Stream
 from wmlib.storage import open_arrays, save_arrays, write_atomically
 from wmlib.training import restore, state_arrays
+from wmlib.typed import LARGEST, PositiveFloat, PositiveInt, typed
 
 SEEDS = 1_000_000
 """A run with seed s plays the episodes s * SEEDS, s * SEEDS + 1, ... (see `wmlib.arena.SEEDS`)."""
+
+RunSeed = Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)]
 
 
 class Learner(Protocol):
@@ -57,22 +58,30 @@ class Learner(Protocol):
         """Learn from all that was seen; the mean of what the updates say."""
         ...
 
+    FILE: str
+    """that it is saved in, in its folder"""
+
     def save(self, folder: Path, made: Mapping[str, Any]) -> None:
         """Save it as a trained agent."""
+        ...
+
+    def load(self, folder: Path) -> Any:
+        """A trained agent, as it was saved."""
         ...
 
 
 Trained = TypeVar("Trained", bound=Learner)
 
 
+@typed
 def train_online(
     make: Callable[[gym.Env], Trained],
     env_id: str,
     *,
-    steps: int,
-    seed: int,
-    first: int,
-    ratio: float,
+    steps: PositiveInt,
+    seed: RunSeed,
+    first: PositiveInt,
+    ratio: PositiveFloat,
     identity: Mapping[str, Any],
     folder: str | Path | None = None,
     resume: bool = False,
@@ -96,39 +105,46 @@ def train_online(
             out of range, or the folder holds another run, or this one and `resume` is not given.
         BlockingIOError: another process works in the folder.
     """
-    check_seed(seed, LARGEST_SEED // SEEDS - 1)
     env = gym.make(specification(env_id))
     agent = make(env)
-    place = None if folder is None else Path(folder)
-    told = {"environment": env_id, "steps": steps, "seed": seed, **identity}
-    if place is not None:
-        claim(place, told, resume)
-    began = time.perf_counter()
-    rows = learn_online(
-        agent, env, steps=steps, seed=seed, first=first, ratio=ratio, marks=marks,
-        at_mark=after and (lambda used: after(used, agent)), folder=place, progress=progress,
-    )  # fmt: skip
-    env.close()
-    if place is not None:
-        seconds = time.perf_counter() - began
-        made = made_by(seed=seed, steps=agent.updates, seconds=seconds)
-        agent.save(place, {**made, "environment": env_id, "real_steps": rows[-1]["real_steps"]})
-    return agent
+
+    def at_mark(used: int) -> None:
+        if after is not None:
+            after(used, agent)
+
+    loop: dict[str, Any] = {
+        "steps": steps, "seed": seed, "first": first, "ratio": ratio, "marks": marks,
+        "at_mark": at_mark, "progress": progress,
+    }  # fmt: skip
+    if folder is None:
+        learn_online(agent, env, **loop)
+        return agent
+    place, told = Path(folder), {"environment": env_id, "steps": steps, "seed": seed, **identity}
+    clock = Clock(place / "state.seconds")
+    with own_run(place, told, resume, agent.FILE):
+        if not (place / agent.FILE).exists():
+            with clock:
+                rows = learn_online(agent, env, folder=place, **loop)
+                made = made_by(seed=seed, steps=agent.updates, seconds=clock.seconds)
+            made |= {"environment": env_id, "real_steps": rows[-1]["real_steps"]}
+            agent.save(place, made)
+        trained: Trained = agent.load(place)
+        return trained
 
 
+@typed
 def learn_online(
     learner: Learner,
     env: gym.Env,
     *,
-    steps: int,
-    seed: int,
-    first: int,
-    ratio: float,
+    steps: PositiveInt,
+    seed: RunSeed,
+    first: PositiveInt,
+    ratio: PositiveFloat,
     marks: Sequence[int] = (),
     at_mark: Callable[[int], None] | None = None,
     folder: Path | None = None,
-    identity: Mapping[str, str] | None = None,
-    every: int = 250,
+    every: PositiveInt = 250,
     progress: bool = True,
 ) -> list[Row]:
     """Let an agent play and learn for so many real steps.
@@ -142,8 +158,8 @@ def learn_online(
         ratio: updates for each real step after that; those for the first steps come at once.
         marks: real steps at which an episode is cut short and `at_mark` is called; rising.
         at_mark: called as `at_mark(real_steps)`; once more where a run was killed soon after.
-        folder: where the state is kept, from which a run goes on; None for nowhere.
-        identity: what makes the run this one, by name.
+        folder: where the state is kept, from which a run goes on; None for nowhere. It belongs to
+            this run alone, see `train_online`.
         every: updates between two states.
         progress: show a bar.
 
@@ -152,22 +168,17 @@ def learn_online(
         last row).
 
     Raises:
-        ValueError: a number is out of range, or the folder holds another run.
-        BlockingIOError: another process works there.
+        ValueError: a number is out of range, or no multiple of the environment's `action_repeat`.
+        DamagedFileError: the state was cut short or altered.
     """
     repeat = int(getattr(env.unwrapped, "action_repeat", 1))
-    check_whole("steps", steps, 1)
     for name, value in (("steps", steps), ("first", first), *(("a mark", mark) for mark in marks)):
-        check_whole(name, value, 1, steps)
-        if value % repeat:
-            raise ValueError(f"{name} must be a multiple of action_repeat {repeat}, got {value}")
-    with contextlib.ExitStack() as stack:
-        if folder is not None:
-            stack.enter_context(sole_owner(folder))
-        run = _Run(learner, env, folder, dict(identity or {}))
-        bar = stack.enter_context(
-            tqdm(total=steps, initial=run.steps, desc="steps", disable=not progress)
-        )
+        if not 1 <= value <= steps or value % repeat:
+            raise ValueError(
+                f"{name} must be one of {repeat}, {2 * repeat}, ... {steps}, got {value}"
+            )
+    run = _Run(learner, env, folder)
+    with tqdm(total=steps, initial=run.steps, desc="steps", disable=not progress) as bar:
         saved = learner.updates
         while run.steps < steps:
             due = min(mark for mark in (*marks, steps, first) if mark > run.steps)
@@ -187,10 +198,8 @@ def learn_online(
 class _Run:
     """What is so at the moment: all that was seen, and a row of each episode."""
 
-    def __init__(
-        self, learner: Learner, env: gym.Env, folder: Path | None, identity: Mapping[str, str]
-    ) -> None:
-        self.learner, self.env, self.identity = learner, env, identity
+    def __init__(self, learner: Learner, env: gym.Env, folder: Path | None) -> None:
+        self.learner, self.env = learner, env
         self.repeat = int(getattr(env.unwrapped, "action_repeat", 1))
         self.path = None if folder is None else folder / "state.safetensors"
         self.stream, self.steps = Stream(), 0
@@ -219,13 +228,12 @@ class _Run:
         arrays = state_arrays(self.learner.modules, self.learner.optimisers, {})
         arrays |= {f"stream/{name}": part for name, part in self.stream.arrays().items()}
         count = {"updates": str(self.learner.updates), "steps": str(self.steps)}
-        save_arrays(self.path, arrays, {**self.identity, **count, "rows": json.dumps(self.rows)})
+        save_arrays(self.path, arrays, {**count, "rows": json.dumps(self.rows)})
         write_atomically(self.path.with_name("log.csv"), table(self.rows))
 
     def resume(self, path: Path) -> None:
         """Go on from the file at `path`."""
         arrays, metadata = open_arrays(path)
-        check_identity(path, metadata, self.identity)
         restore(path, arrays, self.learner.modules, self.learner.optimisers, {})
         parts = {name.removeprefix("stream/"): part for name, part in arrays.items()}
         self.stream = Stream({name: parts[name] for name in Sequences._fields})

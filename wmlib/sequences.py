@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmlib.checks import check_whole
 from wmlib.episodes import Episode
+from wmlib.typed import PositiveInt, typed
 
 
 class Sequences(NamedTuple):
@@ -74,14 +74,15 @@ class Stream:
         """All of it, by the names of `Sequences`, each (observations, ...)."""
         return {name: array[: self._used] for name, array in self._arrays.items()}
 
-    def draw(self, rng: np.random.Generator, batch: int, length: int) -> Sequences:
+    @typed
+    def draw(self, rng: np.random.Generator, batch: PositiveInt, length: PositiveInt) -> Sequences:
         """Draw stretches, uniformly among all there are, with replacement.
 
         Raises:
             ValueError: there are fewer observations than `length`, or a number is out of range.
         """
-        check_whole("batch", batch, 1)
-        check_whole("length", length, 1, max(len(self), 1))
+        if length > len(self):
+            raise ValueError(f"length must be at most {len(self)}, got {length}")
         begin = rng.integers(len(self) - length + 1, size=batch)  # (B,)
         rows = begin[:, None] + np.arange(length)  # (B, T)
         return Sequences(**{name: array[rows] for name, array in self._arrays.items()})

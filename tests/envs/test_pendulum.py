@@ -74,5 +74,5 @@ def test_it_renders_what_is_seen() -> None:
     env = PixelPendulum(render_mode="rgb_array")
     seen, _ = env.reset(seed=1)
     assert np.array_equal(env.render()[::8, ::8, :1], seen)
-    with pytest.raises(ValueError, match="render_mode must be None or 'rgb_array', got 'human'"):
+    with pytest.raises(ValueError, match="render_mode must be 'rgb_array' or None, got 'human'"):
         PixelPendulum(render_mode="human")

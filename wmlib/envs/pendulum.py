@@ -14,12 +14,14 @@ its edges smoothed, so that a small turn shows as a change of grey.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.classic_control import PendulumEnv
 from gymnasium.error import ResetNeeded
+
+from wmlib.typed import PositiveInt, typed
 
 SIDE = 32
 """pixels, of a picture"""
@@ -62,13 +64,12 @@ class PixelPendulum(PendulumEnv):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
-    def __init__(self, action_repeat: int = 2, render_mode: str | None = None) -> None:
-        if isinstance(action_repeat, bool) or not isinstance(action_repeat, int | np.integer):
-            raise ValueError(f"action_repeat must be a whole number, got {action_repeat!r}")
-        if action_repeat < 1 or DECISIONS % action_repeat:
+    @typed
+    def __init__(
+        self, action_repeat: PositiveInt = 2, render_mode: Literal["rgb_array"] | None = None
+    ) -> None:
+        if DECISIONS % action_repeat:
             raise ValueError(f"action_repeat must divide {DECISIONS}, got {action_repeat}")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         super().__init__()
         self.metadata = {**self.metadata, "render_fps": 20 / action_repeat}
         self.render_mode, self.action_repeat = render_mode, int(action_repeat)

@@ -22,31 +22,33 @@ from wmlib.nets.mlp import mlp
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.training import restore, seeded, state_arrays
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, typed
 
 
+@typed
 @dataclass(frozen=True)
 class DreamerConfig:
     """Everything that decides a run, besides its environment, steps and seed."""
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
-    first: int = 1000
+    first: PositiveInt = 1000
     """real steps of random play before anything is learned (paper: 5,000)"""
-    ratio: float = 0.2
+    ratio: PositiveFloat = 0.2
     """updates for each real step (paper: 0.1)"""
-    batch: int = 16
+    batch: PositiveInt = 16
     """stretches an update (paper: 50)"""
-    length: int = 25
+    length: PositiveInt = 25
     """T, observations in a stretch (paper: 50)"""
-    model_rate: float = 2e-3
+    model_rate: PositiveFloat = 2e-3
     """Adam's, of the world model (paper: 6e-4; ours: for a hundredth of its updates)"""
-    actor_rate: float = 3e-4
+    actor_rate: PositiveFloat = 3e-4
     """(paper: 8e-5)"""
-    value_rate: float = 3e-4
+    value_rate: PositiveFloat = 3e-4
     """(paper: 8e-5)"""
-    clip: float = 100.0
+    clip: PositiveFloat = 100.0
     """largest norm of a gradient (paper: 100)"""
-    exploration: float = 0.3
+    exploration: NonNegativeFloat = 0.3
     """standard deviation of the noise added to actions played, of a range of 2 (paper: 0.3)"""
     low: tuple[float, ...] = (-1.0,)
     """least of each action; the environment says it"""

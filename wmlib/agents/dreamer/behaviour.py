@@ -20,27 +20,29 @@ from wmlib.agents.dreamer.rssm import State
 from wmlib.imagination import Trajectory
 from wmlib.nets.mlp import mlp
 from wmlib.returns import lambda_returns
+from wmlib.typed import PositiveFloat, PositiveInt, Share, typed
 
 
+@typed
 @dataclass(frozen=True)
 class BehaviourConfig:
     """Hyper-parameters of actor and value. "Paper" is Hafner et al. 2020, or the authors' code."""
 
-    horizon: int = 15
+    horizon: PositiveInt = 15
     """T, dreamed decisions (paper: 15)"""
-    discount: float = 0.99
+    discount: Share = 0.99
     """gamma (paper: 0.99)"""
-    trace: float = 0.95
+    trace: Share = 0.95
     """lambda (paper: 0.95)"""
-    units: int = 64
+    units: PositiveInt = 64
     """in a hidden layer (paper: 300 or 400)"""
-    actor_layers: int = 3
+    actor_layers: PositiveInt = 3
     """hidden ones (paper: 4)"""
-    value_layers: int = 2
+    value_layers: PositiveInt = 2
     """hidden ones (paper: 3)"""
-    first_deviation: float = 5.0
+    first_deviation: PositiveFloat = 5.0
     """of actions before the tanh, at first (authors' code: 5)"""
-    mean_scale: float = 5.0
+    mean_scale: PositiveFloat = 5.0
     """means before the tanh are within this (authors' code: 5)"""
 
 

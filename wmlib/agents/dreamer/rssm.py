@@ -17,19 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wmlib.nets.mlp import mlp
+from wmlib.typed import PositiveFloat, PositiveInt, typed
 
 
+@typed
 @dataclass(frozen=True)
 class RSSMConfig:
     """Sizes of the RSSM."""
 
-    deterministic: int = 64
+    deterministic: PositiveInt = 64
     """H (paper: 200)"""
-    stochastic: int = 16
+    stochastic: PositiveInt = 16
     """Z (paper: 30)"""
-    units: int = 64
+    units: PositiveInt = 64
     """in hidden layers (paper: 200)"""
-    least_deviation: float = 0.1
+    least_deviation: PositiveFloat = 0.1
     """added to the standard deviations (authors' code: 0.1)"""
 
 

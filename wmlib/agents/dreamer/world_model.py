@@ -15,34 +15,36 @@ from torch.nn import functional
 from wmlib.agents.dreamer.rssm import RSSM, RSSMConfig, State, divergence
 from wmlib.nets.conv import check_halving, decoder, encoder, features_of
 from wmlib.nets.mlp import mlp
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, typed
 
 
+@typed
 @dataclass(frozen=True)
 class WorldModelConfig:
     """Hyper-parameters of the world model. "Paper" is Hafner et al. 2020, or the authors' code."""
 
-    frame: tuple[int, int, int] = (32, 32, 1)
+    frame: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 32, 1)
     """(H, W, C) of the pictures (paper: 64 x 64 in colour)"""
-    actions: int = 1
+    actions: PositiveInt = 1
     """A"""
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
-    channels: tuple[int, ...] = (8, 16)
+    channels: tuple[PositiveInt, ...] = (8, 16)
     """after each convolution, which halves the sides (paper: 32, 64, 128, 256; ours: for pictures
     of 32 x 32 on two cores)"""
-    embedding: int = 128
+    embedding: PositiveInt = 128
     """E, numbers that a picture is encoded into (paper: 1024)"""
-    units: int = 64
+    units: PositiveInt = 64
     """in the hidden layers of the heads (paper: 300 or 400)"""
-    layers: int = 2
+    layers: PositiveInt = 2
     """hidden ones (paper: 2)"""
-    free_nats: float = 3.0
+    free_nats: NonNegativeFloat = 3.0
     """of the mean divergence, that cost nothing (paper: 3)"""
-    reward_scale: float = 0.1
+    reward_scale: PositiveFloat = 0.1
     """what rewards are multiplied by before the model sees them (paper: 1, for rewards of at most
     2; ours: a decision at the pendulum costs up to 33)"""
     continues: bool = False
     """whether a head says that the episode goes on (paper: no; its worlds do not end)"""
-    continue_weight: float = 10.0
+    continue_weight: NonNegativeFloat = 10.0
     """of that head's loss (authors' code: 10)"""
 
     def __post_init__(self) -> None:
