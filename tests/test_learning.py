@@ -90,7 +90,9 @@ def test_a_run_killed_anywhere_ends_the_same(tmp_path: Path, kill_at: int) -> No
     assert resumed == rows
     for name, tensor in whole.net.state_dict().items():
         assert torch.equal(tensor, again.net.state_dict()[name])
-    logs = [(tmp_path / name / "log.csv").read_text() for name in ("whole", "killed")]
+    logs = [
+        (tmp_path / name / "log.csv").read_text(encoding="utf-8") for name in ("whole", "killed")
+    ]
     assert logs[0] == logs[1]
     assert logs[0].startswith("real_steps,return,updates,loss\n9,")
 

@@ -107,7 +107,7 @@ def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
         after=lambda used, agent: marks.append(used), progress=False,
     )  # fmt: skip
     assert marks == [300]
-    manifest = json.loads((tmp_path / "agent.json").read_text())
+    manifest = json.loads((tmp_path / "agent.json").read_text(encoding="utf-8"))
     assert manifest["made"]["environment"] == "wmlib/PixelPendulum-v0"
     assert (manifest["made"]["real_steps"], manifest["made"]["steps"]) == (400, 4)
     with pytest.raises(ValueError, match="go on with it by --resume"):
