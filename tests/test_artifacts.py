@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from wmlib import artifacts
+from wmlib.agents import load
 from wmlib.artifacts import artifact, load_results
+from wmlib.evaluation import evaluate
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,3 +34,12 @@ def test_files_above_a_notebook_are_found_without_a_checkout(
     assert artifact("world-models-car-racing") == there
     with pytest.raises(FileNotFoundError, match=r"artifacts/gone lies neither in .*site-packages"):
         artifact("gone")
+
+
+def test_the_shipped_catcher_catches() -> None:
+    agent = load(ROOT / "artifacts" / "world-models-catch")
+    assert agent.environment == "wmlib/PixelCatch-v0"
+    score = evaluate(
+        agent.policy(), agent.environment, episodes=30, seed=950_000, n_jobs=1, progress=False
+    )
+    assert score.mean > 0.8  # of at most 1; on the day it was made 1.0

@@ -24,9 +24,7 @@ RIVALS = ("dqn", "ppo")
 class WorldModelsEntrant:
     """World Models, whose cycles end where it is examined."""
 
-    config: WorldModelsConfig = field(
-        default_factory=lambda: WorldModelsConfig(random_share=0.25, cycles=3)
-    )
+    config: WorldModelsConfig = field(default_factory=WorldModelsConfig)
 
     def check(self, env: gym.Env, steps: int) -> None:
         fitted(self.config, env)

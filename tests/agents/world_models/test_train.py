@@ -53,7 +53,7 @@ class Lamp(gym.Env):
 
 gym.register("test/Lamp-v0", entry_point=Lamp)
 TINY = WorldModelsConfig(
-    cycles=2, vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)),
+    random_share=0.4, cycles=2, vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)),
     vision_steps=2,
     cycle_vision_steps=1, memory=MemoryConfig(hidden=4, mixtures=2, window=1, batch=8),
     memory_steps=2, cycle_memory_steps=1,
@@ -155,7 +155,7 @@ def test_a_finished_run_is_opened_and_nothing_is_written(
 
 
 def test_steps_are_shared_exactly() -> None:
-    assert budgets(WorldModelsConfig(), 3000) == [1200, 450, 450, 450, 450]
+    assert budgets(WorldModelsConfig(), 3000) == [750, 750, 750, 750]
     for steps in (5, 17, 100, 1001):
         shares = budgets(TINY, steps)
         assert sum(shares) == steps and max(shares[1:]) - min(shares[1:]) <= 1

@@ -25,9 +25,9 @@ class WorldModelsConfig:
     what `vision` and `memory` say of it.
     """
 
-    random_share: Share = 0.4
+    random_share: Share = 0.25
     """of the real steps: random play, in (0, 1] (ours)"""
-    cycles: NonNegativeInt = 4
+    cycles: NonNegativeInt = 3
     """of playing, learning and dreaming, which share the other steps evenly (ours)"""
     noise: float = 0.2
     """of C's play, see `wmlib.agents.world_models.agent.WorldModelPolicy` (ours)"""
