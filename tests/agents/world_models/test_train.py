@@ -53,8 +53,8 @@ class Lamp(gym.Env):
 
 gym.register("test/Lamp-v0", entry_point=Lamp)
 TINY = WorldModelsConfig(
-    random_share=0.4, cycles=2, vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)),
-    vision_steps=2,
+    random_share=0.4, cycles=2,
+    vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)), vision_steps=2,
     cycle_vision_steps=1, memory=MemoryConfig(hidden=4, mixtures=2, window=1, batch=8),
     memory_steps=2, cycle_memory_steps=1,
     dream=DreamTrainingConfig(generations=2, population=4, starts=4, horizon=3),
