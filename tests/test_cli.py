@@ -463,6 +463,20 @@ def test_ctrl_c_keeps_what_was_collected(jobs: str, tmp_path: Path) -> None:
     assert seeds == sorted(set(seeds)) and len(seeds) > 1
 
 
+def test_an_episode_whose_file_was_just_written_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from wmlib import replay
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay, "_load_file", interrupted)
+    command = ["collect", "Pendulum-v1", "--episodes", "2", "--max-steps", "3", "--jobs", "1"]
+    assert main([*command, "--out", str(tmp_path)]) == 130
+    assert f"1 are kept in {tmp_path}; the same call goes on" in capsys.readouterr().err
+
+
 def test_an_interrupted_collecting_goes_on_by_the_same_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

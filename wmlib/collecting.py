@@ -119,8 +119,8 @@ def collect(
         try:
             _collect_missing(work, task, seed, episodes, done, growing.add, progress)
         except (CollectError, CollectInterrupt) as stop:
-            if done:
-                stop.args = (f"{stop}\n{len(done)} are kept in {folder}; the same call goes on",)
+            if kept := growing.kept():
+                stop.args = (f"{stop}\n{kept} are kept in {folder}; the same call goes on",)
             raise
         return _ordered(done)
 

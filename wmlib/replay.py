@@ -204,10 +204,18 @@ class Growing:
         self.episodes = {one.index: one.episode for one in found}
         _allow_open_files(count - len(found))
 
+    def kept(self) -> int:
+        """Episodes on the disk; an `add` that was interrupted may have just finished its file."""
+        return len(_paths(self.folder))
+
     def add(self, index: int, episode: Episode) -> None:
         """Keep one more episode: on the disk, and from now on mapped from there."""
         path = _save_episode(self.folder, episode, index, self.count, self.identity)
         self.episodes[index] = _load_file(path, verify=False).episode
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("episode-*.safetensors"))
 
 
 def episode_name(index: int) -> str:
@@ -260,7 +268,7 @@ class _File:
 
 def _load_files(folder: Path, verify: bool) -> list[_File]:
     """All episodes of a folder, in order, each in its place and all of one collection."""
-    paths = sorted(folder.glob("episode-*.safetensors"))
+    paths = _paths(folder)
     _allow_open_files(len(paths))
     found = [_load_file(path, verify) for path in paths]
     for path, one in zip(paths, found, strict=True):
