@@ -196,6 +196,19 @@ def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module])
     return module.eval()
 
 
+def kind_of(path: str | Path) -> str:
+    """What a checkpoint says that it holds; nothing else of it is looked at.
+
+    Raises:
+        DamagedFileError: it is none.
+    """
+    _, metadata = open_arrays(path, verify=False)
+    try:
+        return str(read_json(metadata["manifest"], f"the manifest in {path}")["kind"])
+    except KeyError as error:
+        raise DamagedFileError(f"{path}: no checkpoint of wmlib (it lacks {error})") from error
+
+
 def configured(path: str | Path, manifest: Manifest, make: Callable[[Manifest], Made]) -> Made:
     """What `make` makes of the fields of a manifest's configuration.
 

@@ -14,6 +14,11 @@ def load(folder: str | Path) -> Any:
         DamagedFileError: it was cut short or altered.
     """
     from wmlib.agents.dreamer.agent import Dreamer
+    from wmlib.agents.dreamerv3.agent import DreamerV3
     from wmlib.agents.world_models.agent import Agent
+    from wmlib.checkpoint import kind_of
 
-    return (Dreamer if Path(folder, Dreamer.FILE).exists() else Agent).load(folder)
+    path = Path(folder, Dreamer.FILE)
+    if not path.exists():
+        return Agent.load(folder)
+    return (DreamerV3 if kind_of(path) == DreamerV3.KIND else Dreamer).load(folder)

@@ -5,7 +5,7 @@ balanced so that neither the size of rewards nor the kind of actions matters.
 """
 
 from wmlib.agents.dreamerv3.agent import DreamerV3, DreamerV3Config, Spaces
-from wmlib.agents.dreamerv3.behaviour import Actor, BehaviourConfig, Critic, Range, imagine
+from wmlib.agents.dreamerv3.behaviour import Actor, BehaviourConfig, Critic, Range, losses
 from wmlib.agents.dreamerv3.rssm import RSSM, RSSMConfig, State, balanced, divergence
 from wmlib.agents.dreamerv3.train import train_dreamerv3
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
@@ -25,6 +25,6 @@ __all__ = [
     "WorldModelConfig",
     "balanced",
     "divergence",
-    "imagine",
+    "losses",
     "train_dreamerv3",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,13 @@ from wmlib.agents.dreamerv3.behaviour import (
     BehaviourConfig,
     Critic,
     Range,
-    imagine,
     losses,
     replay_loss,
 )
 from wmlib.agents.dreamerv3.rssm import State
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
 from wmlib.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
+from wmlib.imagination import imagine
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.training import restore, seeded, state_arrays
@@ -89,8 +88,7 @@ class Spaces:
         seen = tuple(observations.shape), bool(pictures)
         if isinstance(actions, gym.spaces.Discrete) and actions.start == 0:
             return cls(*seen, int(actions.n))
-        box = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1
-        if not box or not actions.is_bounded():
+        if not isinstance(actions, gym.spaces.Box) or not _is_bounded(actions):
             raise ValueError(f"actions must be Discrete(n) or a bounded Box (A,), got {actions}")
         return cls(*seen, None, tuple(actions.low.tolist()), tuple(actions.high.tolist()))
 
@@ -171,7 +169,11 @@ class DreamerV3:
             observations, self.given(actions), rewards, first, ended, uniform
         )
         start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
-        dream = imagine(self.model, self.actor.draw, start, behaviour.horizon, generator)
+        with torch.no_grad():  # the actor learns by REINFORCE
+            dream = imagine(
+                self.model, lambda features: self.actor.draw(features, generator), start,
+                behaviour.horizon, generator,
+            )  # fmt: skip
         told, returns = losses(dream, self.actor, self.critic, self.spread, behaviour)
         of_replay = replay_loss(
             self.critic, states.features, rewards, first, ended,
@@ -184,7 +186,8 @@ class DreamerV3:
         row = {name: float(term.detach()) for name, term in of_model._asdict().items()}
         return row | {
             "dreamed": float(told.returns), "entropy": float(told.entropy),
-            "critic": float(told.critic.detach()), "range": float(self.spread.high - self.spread.low),
+            "critic": float(told.critic.detach()),
+            "range": float(self.spread.high - self.spread.low),
         }  # fmt: skip
 
     def _descend(self, loss: Tensor) -> None:
@@ -248,11 +251,15 @@ class DreamerV3:
         return agent
 
 
+def _is_bounded(actions: gym.spaces.Box) -> bool:
+    return len(actions.shape) == 1 and actions.is_bounded()
+
+
 def clip_adaptively(weights: list[nn.Parameter], share: float) -> None:
     """Scale down each gradient whose norm is above `share` of its weights' norm, or of 0.001."""
-    there = [weight for weight in weights if weight.grad is not None]
-    gradients = [weight.grad for weight in there]
-    most = torch.stack(torch._foreach_norm([weight.detach() for weight in there]))
+    pairs = [(one.detach(), one.grad) for one in weights if one.grad is not None]
+    there, gradients = (list(part) for part in zip(*pairs, strict=True))
+    most = torch.stack(torch._foreach_norm(there))
     most = share * most.clamp(min=1e-3)
     norms = torch.stack(torch._foreach_norm(gradients)).clamp(min=1e-12)
     torch._foreach_mul_(gradients, list((most / norms).clamp(max=1)))

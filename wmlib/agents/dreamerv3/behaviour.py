@@ -10,7 +10,6 @@ Letters: S starts, T horizon, A action, F features of a state, K bins.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wmlib.agents.dreamerv3.rssm import State, normed_mlp
-from wmlib.agents.dreamerv3.world_model import WorldModel
+from wmlib.imagination import Trajectory
 from wmlib.nets.heads import expected, straight_through, symexp_bins, two_hot_loss, unimix
 from wmlib.returns import lambda_returns
 
@@ -59,9 +58,8 @@ class Actor(nn.Module):
         super().__init__()
         self.config, self.actions, self.discrete = config, actions, discrete
         outputs = actions if discrete else 2 * actions
-        self.network = normed_mlp(features, config.units, config.layers, outputs)
-        with torch.no_grad():
-            self.network[-1].weight.mul_(0.01)  # at first every choice is as good
+        # At first every choice is as good.
+        self.network = normed_mlp(features, config.units, config.layers, outputs, scale=0.01)
 
     def choice(self, features: Tensor) -> Tensor:
         """Log-probabilities (..., A) of a choice."""
@@ -107,9 +105,7 @@ class Critic(nn.Module):
     def __init__(self, features: int, config: BehaviourConfig, bins: int = 255) -> None:
         super().__init__()
         self.rate = config.slow_rate
-        self.network = normed_mlp(features, config.units, config.layers, bins)
-        nn.init.zeros_(self.network[-1].weight)
-        nn.init.zeros_(self.network[-1].bias)
+        self.network = normed_mlp(features, config.units, config.layers, bins, scale=0)
         self.slow = copy.deepcopy(self.network).requires_grad_(False)
         self.register_buffer("bins", symexp_bins(bins), persistent=False)
 
@@ -150,42 +146,6 @@ class Range(nn.Module):
         return (self.high - self.low).clamp(min=1)
 
 
-class Imagined(NamedTuple):
-    """Dreams of T decisions from S starts."""
-
-    features: Tensor
-    """(T + 1, S, F)"""
-    actions: Tensor
-    """(T, S, A)"""
-    rewards: Tensor
-    """(T, S) in the environment's units"""
-    continues: Tensor
-    """(T, S) discounted"""
-
-
-@torch.no_grad()
-def imagine(
-    model: WorldModel,
-    act: Callable[[Tensor, torch.Generator], Tensor],
-    start: State,
-    horizon: int,
-    generator: torch.Generator,
-) -> Imagined:
-    """Act in the dream. No gradient is needed: the actor learns by REINFORCE."""
-    state, features, actions = start, [start.features], []
-    shape = len(start.deterministic), model.config.rssm.variables
-    for _ in range(horizon):
-        actions.append(act(features[-1], generator))
-        uniform = torch.rand(shape, generator=generator).to(features[-1])
-        state = model.rssm.imagine(state, actions[-1], uniform)
-        features.append(state.features)
-    arrived = torch.stack(features[1:])  # (T, S, F)
-    return Imagined(
-        torch.stack(features), torch.stack(actions),
-        model.expected_reward(arrived), model.expected_continue(arrived),
-    )  # fmt: skip
-
-
 class BehaviourLoss(NamedTuple):
     """Scalars."""
 
@@ -197,7 +157,7 @@ class BehaviourLoss(NamedTuple):
 
 
 def losses(
-    dream: Imagined, actor: Actor, critic: Critic, spread: Range, config: BehaviourConfig
+    dream: Trajectory[State], actor: Actor, critic: Critic, spread: Range, config: BehaviourConfig
 ) -> tuple[BehaviourLoss, Tensor]:
     """The actor's and the critic's loss on dreams, and the dreamed returns (T, S)."""
     with torch.no_grad():

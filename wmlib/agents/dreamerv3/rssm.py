@@ -47,10 +47,20 @@ class Normed(nn.Sequential):
         super().__init__(nn.Linear(inputs, units), nn.RMSNorm(units, eps=1e-4), nn.SiLU())
 
 
-def normed_mlp(inputs: int, units: int, layers: int, outputs: int) -> nn.Sequential:
-    """(..., inputs) to (..., outputs), with so many such layers before the last."""
+def normed_mlp(
+    inputs: int, units: int, layers: int, outputs: int, scale: float = 1.0
+) -> nn.Sequential:
+    """(..., inputs) to (..., outputs), with so many such layers before the last.
+
+    Args:
+        scale: of the first weights of the last layer; 0 for a network that says nothing at first.
+    """
     hidden = [Normed(inputs if i == 0 else units, units) for i in range(layers)]
-    return nn.Sequential(*hidden, nn.Linear(units if layers else inputs, outputs))
+    last = nn.Linear(units if layers else inputs, outputs)
+    with torch.no_grad():
+        last.weight.mul_(scale)
+        last.bias.mul_(scale)
+    return nn.Sequential(*hidden, last)
 
 
 class BlockLinear(nn.Module):

@@ -19,7 +19,7 @@ from wmlib.nets.heads import expected, symexp_bins, symlog, two_hot_loss
 
 @dataclass(frozen=True)
 class WorldModelConfig:
-    """Hyper-parameters of the world model. "Paper" is Hafner et al. 2023, the code of April 2024."""
+    """Hyper-parameters of the world model. "Paper" is Hafner et al. 2023 (April 2024)."""
 
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
     units: int = 128
@@ -79,10 +79,9 @@ class WorldModel(nn.Module):
         self.encoder = normed_mlp(numbers, units, layers, config.embedding)
         self.rssm = RSSM(config.rssm, config.embedding, actions)
         self.decoder = normed_mlp(features, units, layers, numbers)
-        self.reward = normed_mlp(features, units, config.head_layers, config.bins)
+        # At first it expects exactly nothing.
+        self.reward = normed_mlp(features, units, config.head_layers, config.bins, scale=0)
         self.goes_on = normed_mlp(features, units, config.head_layers, 1)
-        nn.init.zeros_(self.reward[-1].weight)  # at first it expects exactly nothing
-        nn.init.zeros_(self.reward[-1].bias)
         self.register_buffer("bins", symexp_bins(config.bins), persistent=False)
 
     def numbers(self, observations: Tensor) -> Tensor:
@@ -104,6 +103,16 @@ class WorldModel(nn.Module):
     def expected_continue(self, features: Tensor) -> Tensor:
         """(...) discounted probability that the episode goes on after arriving at a state."""
         return torch.sigmoid(self.goes_on(features).squeeze(-1))
+
+    def step(
+        self, state: State, action: Tensor, generator: torch.Generator | None
+    ) -> tuple[State, Tensor, Tensor]:
+        """One dreamed decision, see `wmlib.imagination.Model`; `continues` is discounted."""
+        shape = len(action), self.config.rssm.variables
+        uniform = torch.rand(shape, generator=generator).to(action)
+        state = self.rssm.imagine(state, action, uniform)
+        features = state.features
+        return state, self.expected_reward(features), self.expected_continue(features)
 
     def loss(
         self, observations: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, ended: Tensor,

@@ -1,0 +1,132 @@
+"""DreamerV3 as a whole: against a chain whose values are known, stopped, saved, and refused."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import wmlib  # noqa: F401 - registers the environments
+from wmlib.agents import load
+from wmlib.agents.dreamerv3 import (
+    BehaviourConfig,
+    DreamerV3,
+    DreamerV3Config,
+    RSSMConfig,
+    Spaces,
+    WorldModelConfig,
+    train_dreamerv3,
+)
+from wmlib.agents.dreamerv3.agent import clip_adaptively
+from wmlib.episodes import run_episode
+from wmlib.learning import learn_online
+
+SMALL = DreamerV3Config(
+    world_model=WorldModelConfig(
+        rssm=RSSMConfig(16, 4, 4, 4, 16), units=16, embedding=16, layers=1
+    ),
+    behaviour=BehaviourConfig(horizon=4, units=16, layers=1), first=40, ratio=0.2, batch=4, length=6,
+)  # fmt: skip
+CATCH = "wmlib/PixelCatch-v0"
+
+
+class Chain(gym.Env):
+    """Two states. From A the action 1 leads to B and earns nothing, 0 stays and earns 0.2; from B
+    every action leads to A and earns 1."""
+
+    observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.t = 0, 0
+        return self.seen(), {}
+
+    def seen(self):
+        return np.full((2, 2, 1), 255 * self.at, np.uint8)
+
+    def step(self, action):
+        reward = 1.0 if self.at else 0.0 if action else 0.2
+        self.at, self.t = int(not self.at and action == 1), self.t + 1
+        return self.seen(), reward, False, self.t == 20, {}
+
+
+def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
+    gamma = 0.8
+    config = DreamerV3Config(
+        world_model=WorldModelConfig(
+            rssm=RSSMConfig(32, 4, 4, 4, 32), units=32, embedding=16, layers=1,
+            horizon=1 / (1 - gamma),
+        ),
+        behaviour=BehaviourConfig(horizon=8, units=32, layers=1, slow_rate=0.1), learning_rate=2e-3,
+    )  # fmt: skip
+    env = Chain()
+    agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config)
+    learn_online(agent, env, steps=600, seed=0, first=200, ratio=1.0, progress=False)
+    episode = run_episode(Chain(), agent.policy(), 1)
+    assert episode.total_reward == 10.0  # to B and back, ten times
+    policy = agent.policy()
+    policy.reset(np.random.default_rng(0))
+    values = {}
+    for t in range(10):
+        policy.act(episode.observations[t])
+        with torch.no_grad():
+            values[t % 2] = float(agent.critic(policy.state.features))
+    at_a, at_b = gamma / (1 - gamma**2), 1 / (1 - gamma**2)
+    assert values[0] == pytest.approx(at_a, abs=0.2)
+    assert values[1] == pytest.approx(at_b, abs=0.2)
+
+
+def small_run(folder: Path, steps: int = 120) -> DreamerV3:
+    env = gym.make(CATCH)
+    agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), SMALL, seed=3)
+    learn_online(
+        agent, env, steps=steps, seed=3, first=40, ratio=0.2, marks=(60,), folder=folder, every=1,
+        progress=False,
+    )  # fmt: skip
+    return agent
+
+
+def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
+    whole = small_run(tmp_path / "whole")
+    small_run(tmp_path / "killed", steps=60)
+    again = small_run(tmp_path / "killed")
+    assert whole.updates == again.updates == 24
+    for name, module in whole.modules.items():
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, again.modules[name].state_dict()[key]), (name, key)
+
+
+@pytest.mark.parametrize("env_id", [CATCH, "CartPole-v1", "wmlib/PixelPendulum-v0"])
+def test_one_configuration_sees_and_acts_in_every_world(env_id: str, tmp_path: Path) -> None:
+    agent = train_dreamerv3(env_id, steps=60, seed=1, config=SMALL, folder=tmp_path, progress=False)
+    assert agent.updates == 12
+    again = load(tmp_path)
+    assert isinstance(again, DreamerV3)
+    assert (again.config, again.spaces, again.environment) == (SMALL, agent.spaces, env_id)
+    one, other = (run_episode(gym.make(env_id), each.policy(), 5) for each in (agent, again))
+    assert np.array_equal(one.actions, other.actions)
+
+
+def test_gradients_are_clipped_by_the_size_of_their_weights() -> None:
+    large, small, none = (nn.Parameter(torch.full((4,), size)) for size in (1.0, 1.0, 0.0))
+    large.grad, small.grad, none.grad = torch.full((4,), 3.0), torch.full((4,), 0.1), torch.ones(4)
+    clip_adaptively([large, small, none, nn.Parameter(torch.ones(1))], 0.3)
+    torch.testing.assert_close(large.grad.norm(), torch.tensor(0.6))  # 0.3 of a norm of 2
+    torch.testing.assert_close(small.grad, torch.full((4,), 0.1))
+    torch.testing.assert_close(none.grad.norm(), torch.tensor(0.3e-3))
+
+
+@pytest.mark.parametrize(
+    ("observations", "actions", "message"),
+    [(gym.spaces.Discrete(3), gym.spaces.Discrete(3), "observations must be a Box of numbers"),
+     (gym.spaces.Box(0, 1, (3,)), gym.spaces.Box(-np.inf, 1, (1,)), "actions must be Discrete"),
+     (gym.spaces.Box(0, 1, (3,)), gym.spaces.MultiDiscrete([2, 2]), "actions must be Discrete")],
+)  # fmt: skip
+def test_other_spaces_are_refused(
+    observations: gym.Space, actions: gym.Space, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Spaces.of(observations, actions)
