@@ -30,6 +30,7 @@ from wmlib.train_commands import (
     run_car_racing,
     run_controller,
     run_dreamer,
+    run_dreamerv3,
     run_memory,
     run_vision,
     run_world_models,
@@ -100,6 +101,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "car-racing": "every finished stage and episode",
                 "world-models": "every finished stage",
                 "dreamer": "the last state that was saved",
+                "dreamerv3": "the last state that was saved",
             }
             kept = whole.get(options.part, "the last state that was saved")
             again = "with --resume" if options.part in whole else "by the same command"
@@ -170,6 +172,10 @@ def parser() -> argparse.ArgumentParser:
         parts, "dreamer", "Dreamer, on pictures and actions that are numbers", run_dreamer
     )
     _whole_run(dreamer, 20_000)
+    third = _command(
+        parts, "dreamerv3", "DreamerV3, on any observations and actions", run_dreamerv3
+    )
+    _whole_run(third, 3000)
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(

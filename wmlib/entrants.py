@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -11,11 +12,12 @@ import gymnasium as gym
 
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
+from wmlib.agents.dreamerv3 import Spaces, train_dreamerv3
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
 
-AGENTS = ("random", "world-models", "dreamer", "dqn", "ppo")
+AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
 
@@ -55,20 +57,26 @@ class WorldModelsEntrant:
 
 
 @dataclass(frozen=True)
-class DreamerEntrant:
-    """Dreamer, whose actions are torques, wheels and pedals."""
+class LearnerEntrant:
+    """An agent that learns while it plays (see `wmlib.learning`)."""
 
-    config: DreamerConfig = field(default_factory=DreamerConfig)
+    train: Callable[..., Any]
+    """as `train_dreamer`"""
+    fit: Callable[[gym.Space, gym.Space], object]
+    """refuses spaces of observations and actions that it can do nothing with"""
 
     def check(self, env: gym.Env, steps: int) -> None:
-        of_dreamer(self.config, env.observation_space, env.action_space)
+        self.fit(env.observation_space, env.action_space)
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
-        agent = train_dreamer(
-            env_id, steps=steps, seed=seed, config=self.config, marks=examinations(steps),
+        agent = self.train(
+            env_id, steps=steps, seed=seed, marks=examinations(steps),
             after=lambda used, agent: examine(used, agent.policy()), progress=False,
         )  # fmt: skip
-        learned = sum(p.numel() for module in agent.modules.values() for p in module.parameters())
+        learned = sum(
+            p.numel() for module in agent.modules.values() for p in module.parameters()
+            if p.requires_grad
+        )  # fmt: skip
         return Trained(agent.updates, learned, {"config": asdict(agent.config)})
 
 
@@ -96,7 +104,9 @@ def _entrant(name: str) -> Entrant:
     if kind == "random":
         return RandomEntrant()
     if kind == "dreamer":
-        return DreamerEntrant()
+        return LearnerEntrant(train_dreamer, partial(of_dreamer, DreamerConfig()))
+    if kind == "dreamerv3":
+        return LearnerEntrant(train_dreamerv3, Spaces.of)
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

@@ -6,7 +6,7 @@ import argparse
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wmlib.commands import Result, check_place
 
@@ -30,21 +30,30 @@ def run_car_racing(options: argparse.Namespace) -> Result:
 def run_world_models(options: argparse.Namespace) -> Result:
     from wmlib.agents.world_models.train import train_world_models
 
-    train_world_models(
-        options.env, steps=options.steps, seed=options.seed, folder=options.out,
-        resume=options.resume,
-    )  # fmt: skip
+    train_world_models(**_of_whole(options))
     return _whole(options, "controller.safetensors", "controller")
 
 
 def run_dreamer(options: argparse.Namespace) -> Result:
     from wmlib.agents.dreamer import Dreamer, train_dreamer
 
-    train_dreamer(
-        options.env, steps=options.steps, seed=options.seed, folder=options.out,
-        resume=options.resume,
-    )  # fmt: skip
+    train_dreamer(**_of_whole(options))
     return _whole(options, Dreamer.FILE, Dreamer.KIND)
+
+
+def run_dreamerv3(options: argparse.Namespace) -> Result:
+    from wmlib.agents.dreamerv3 import DreamerV3, train_dreamerv3
+
+    train_dreamerv3(**_of_whole(options))
+    return _whole(options, DreamerV3.FILE, DreamerV3.KIND)
+
+
+def _of_whole(options: argparse.Namespace) -> dict[str, Any]:
+    """What every training of a whole agent is asked."""
+    return {
+        "env_id": options.env, "steps": options.steps, "seed": options.seed,
+        "folder": options.out, "resume": options.resume,
+    }  # fmt: skip
 
 
 def _whole(options: argparse.Namespace, file: str, kind: str) -> Result:

@@ -1,5 +1,6 @@
 """DreamerV3 as a whole: against a chain whose values are known, stopped, saved, and refused."""
 
+import json
 from pathlib import Path
 
 import gymnasium as gym
@@ -27,7 +28,8 @@ SMALL = DreamerV3Config(
     world_model=WorldModelConfig(
         rssm=RSSMConfig(16, 4, 4, 4, 16), units=16, embedding=16, layers=1
     ),
-    behaviour=BehaviourConfig(horizon=4, units=16, layers=1), first=40, ratio=0.2, batch=4, length=6,
+    behaviour=BehaviourConfig(horizon=4, units=16, layers=1), first=40, ratio=0.2, batch=4,
+    length=6,
 )  # fmt: skip
 CATCH = "wmlib/PixelCatch-v0"
 
@@ -102,7 +104,7 @@ def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize("env_id", [CATCH, "CartPole-v1", "wmlib/PixelPendulum-v0"])
 def test_one_configuration_sees_and_acts_in_every_world(env_id: str, tmp_path: Path) -> None:
     agent = train_dreamerv3(env_id, steps=60, seed=1, config=SMALL, folder=tmp_path, progress=False)
-    assert agent.updates == 12
+    assert json.loads((tmp_path / "agent.json").read_text(encoding="utf-8"))["made"]["steps"] == 12
     again = load(tmp_path)
     assert isinstance(again, DreamerV3)
     assert (again.config, again.spaces, again.environment) == (SMALL, agent.spaces, env_id)

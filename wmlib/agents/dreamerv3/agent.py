@@ -28,8 +28,10 @@ from wmlib.imagination import imagine
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.training import restore, seeded, state_arrays
+from wmlib.typed import PositiveFloat, PositiveInt, typed
 
 
+@typed
 @dataclass(frozen=True)
 class DreamerV3Config:
     """Everything that decides a run: no number of it hangs on the world.
@@ -39,20 +41,20 @@ class DreamerV3Config:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
-    first: int = 500
+    first: PositiveInt = 500
     """real steps of random play before anything is learned (ours)"""
-    ratio: float = 0.3
+    ratio: PositiveFloat = 0.3
     """updates for each real step (paper: replayed observations for each real one, 32 to 1,024; ours
     replays 0.3 * 8 * 16 = 38)"""
-    batch: int = 8
+    batch: PositiveInt = 8
     """stretches an update (paper: 16)"""
-    length: int = 16
+    length: PositiveInt = 16
     """T, observations in a stretch (paper: 64)"""
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     """Adam's, of all networks (paper: 4e-5; ours: for a hundredth of its updates)"""
-    warmup: int = 50
+    warmup: PositiveInt = 50
     """updates over which the learning rate rises (paper: 1,000)"""
-    clip: float = 0.3
+    clip: PositiveFloat = 0.3
     """largest gradient of a weight matrix, as a share of its norm (paper: 0.3)"""
 
 

@@ -21,29 +21,31 @@ from wmlib.agents.dreamerv3.rssm import State, normed_mlp
 from wmlib.imagination import Trajectory
 from wmlib.nets.heads import expected, straight_through, symexp_bins, two_hot_loss, unimix
 from wmlib.returns import lambda_returns
+from wmlib.typed import NonNegativeFloat, PositiveInt, PositiveShare, ProperShare, Share, typed
 
 
+@typed
 @dataclass(frozen=True)
 class BehaviourConfig:
     """Hyper-parameters of actor and critic. "Paper" is Hafner et al. 2023 (April 2024)."""
 
-    horizon: int = 15
+    horizon: PositiveInt = 15
     """T, dreamed decisions (paper: 15)"""
-    trace: float = 0.95
+    trace: Share = 0.95
     """lambda (paper: 0.95)"""
-    units: int = 128
+    units: PositiveInt = 128
     """in a hidden layer (paper, `size1m`: 64)"""
-    layers: int = 2
+    layers: PositiveInt = 2
     """hidden ones (paper: 3)"""
-    entropy: float = 3e-4
+    entropy: NonNegativeFloat = 3e-4
     """what a nat of entropy is worth, in units of the range of returns (paper: 3e-4)"""
-    unimix: float = 0.01
+    unimix: ProperShare = 0.01
     """share of the uniform distribution in a choice (paper: 0.01)"""
-    range_rate: float = 0.01
+    range_rate: PositiveShare = 0.01
     """of the average of the range of returns (paper: 0.01)"""
-    slow_rate: float = 0.02
+    slow_rate: PositiveShare = 0.02
     """of the average of the critic's weights (paper: 0.02)"""
-    replay_weight: float = 0.3
+    replay_weight: NonNegativeFloat = 0.3
     """of the critic's loss on what really happened (paper: 0.3)"""
     deviations: tuple[float, float] = (0.1, 1.0)
     """least and most, of actions that are numbers (paper: 0.1 and 1)"""

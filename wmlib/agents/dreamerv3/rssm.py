@@ -20,23 +20,25 @@ import torch
 from torch import Tensor, nn
 
 from wmlib.nets.heads import straight_through, unimix
+from wmlib.typed import PositiveInt, ProperShare, typed
 
 
+@typed
 @dataclass(frozen=True)
 class RSSMConfig:
     """Sizes of the model. "Paper" is the smallest size of the authors' code, `size1m`."""
 
-    deterministic: int = 256
+    deterministic: PositiveInt = 256
     """H (paper: 512)"""
-    blocks: int = 8
+    blocks: PositiveInt = 8
     """G, of the recurrent cell (paper: 8)"""
-    variables: int = 16
+    variables: PositiveInt = 16
     """Z (paper: 32)"""
-    classes: int = 16
+    classes: PositiveInt = 16
     """K (paper: 4 to 96, by size)"""
-    units: int = 128
+    units: PositiveInt = 128
     """in hidden layers (paper: 64)"""
-    unimix: float = 0.01
+    unimix: ProperShare = 0.01
     """share of the uniform distribution in every categorical one (paper: 0.01)"""
 
 

@@ -15,31 +15,33 @@ from torch.nn import functional
 
 from wmlib.agents.dreamerv3.rssm import RSSM, RSSMConfig, State, balanced, divergence, normed_mlp
 from wmlib.nets.heads import expected, symexp_bins, symlog, two_hot_loss
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, typed
 
 
+@typed
 @dataclass(frozen=True)
 class WorldModelConfig:
     """Hyper-parameters of the world model. "Paper" is Hafner et al. 2023 (April 2024)."""
 
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
-    units: int = 128
+    units: PositiveInt = 128
     """in the hidden layers of encoder, decoder and heads (paper, `size1m`: 64)"""
-    layers: int = 2
+    layers: PositiveInt = 2
     """of encoder and decoder (paper: 3 for vectors, and convolutions for pictures; ours: none, our
     pictures are 10 to 32 pixels a side)"""
-    head_layers: int = 1
+    head_layers: PositiveInt = 1
     """of the heads (paper: 1)"""
-    embedding: int = 128
+    embedding: PositiveInt = 128
     """E, numbers that an observation is encoded into"""
-    bins: int = 255
+    bins: PositiveInt = 255
     """K, of two-hot numbers (paper: 255)"""
-    dynamics_weight: float = 1.0
+    dynamics_weight: NonNegativeFloat = 1.0
     """of the prior's share of the divergence (paper: 1; January 2023: 0.5)"""
-    representation_weight: float = 0.1
+    representation_weight: NonNegativeFloat = 0.1
     """of the posterior's share (paper: 0.1)"""
-    free_nats: float = 1.0
+    free_nats: NonNegativeFloat = 1.0
     """of the divergence, summed over the variables, that cost nothing (paper: 1)"""
-    horizon: float = 333.0
+    horizon: PositiveFloat = 333.0
     """decisions; the discount 1 - 1 / horizon is part of what the continue head learns"""
 
 
