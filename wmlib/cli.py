@@ -147,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _seed_out_jobs(collect, "folder for the episodes; the same command goes on after a kill")
 
-    train = commands.add_parser("train", help="train V, M or C, or all of them")
+    train = commands.add_parser("train", help="train a whole agent, or V, M or C alone")
     parts = train.add_subparsers(dest="part", required=True, metavar="PART")
 
     whole = _command(
