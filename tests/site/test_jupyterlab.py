@@ -369,7 +369,7 @@ def test_the_explorer_and_python_tell_each_other(lab: Lab) -> None:
     error = lab.python("explorer.errors[1, 6].item()")  # of dream 2 at the horizon
     note = demo.locator(".wm-tile").filter(has_text="Dream 2").locator(".wm-value")
     assert note.inner_text() == f"{error:.4f}"
-    with pytest.raises(Exception, match="horizon must be in 1 to 20"):
+    with pytest.raises(Exception, match=r"horizon must be in \[1, 20\]"):
         lab.run("explorer.horizon = 21")
     press(demo, "Play")
     wait(demo, "demo.dataset.running === 'false'")
