@@ -20,6 +20,35 @@ def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
     )
 
 
+class Chain(gym.Env):
+    """Two states. From A one action leads to B and earns nothing, the other stays and earns 0.2;
+    from B every action leads to A and earns 1. To go is the choice 1, or a positive number."""
+
+    observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
+
+    def __init__(self, action_space: gym.Space) -> None:
+        self.action_space = action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.t = 0, 0
+        return self.seen(), {}
+
+    def seen(self) -> np.ndarray:
+        return np.full((2, 2, 1), 255 * self.at, np.uint8)
+
+    def step(self, action):
+        go = np.asarray(action).item() > 0
+        reward = 1.0 if self.at else 0.0 if go else 0.2
+        self.at, self.t = int(not self.at and go), self.t + 1
+        return self.seen(), reward, False, self.t == 20, {}
+
+    @staticmethod
+    def values(discount: float) -> tuple[float, float]:
+        """What A and B are worth to whoever always goes."""
+        return discount / (1 - discount**2), 1 / (1 - discount**2)
+
+
 def own_environment(**changed: object) -> type[gym.Env]:
     """Five steps of four pixels; its class is local, so that it is pickled whole."""
 

@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from wmlib.agents.dreamer import Dreamer, DreamerConfig
+from wmlib.agents.dreamer.agent import fitted
+from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, Spaces
 from wmlib.agents.dyna import NeuralModel, NeuralPolicy, TransitionBuffer
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE
 from wmlib.agents.pets import EnsembleConfig, PETSConfig, pendulum_reward, train_pets
@@ -27,7 +30,9 @@ from wmlib.agents.world_models.train import train_world_models
 from wmlib.agents.world_models.value import ValueConfig
 from wmlib.agents.world_models.vision import VisionConfig, train_vision
 from wmlib.collecting import collect
+from wmlib.episodes import run_episode
 from wmlib.exploration import UniformRandomPolicy
+from wmlib.learning import learn_online
 from wmlib.planning import CEMConfig
 from wmlib.replay import Replay
 from wmlib.scratch.dyna import dyna_train
@@ -187,6 +192,21 @@ def test_pets_learns_and_plans_there_and_goes_on(tmp_path: Path) -> None:
         train_pets(Interrupting(gym.make("Pendulum-v1")), **options)
     trained = train_pets(gym.make("Pendulum-v1"), resume=True, **options)
     assert len(trained.episodes) == 4 and on(CUDA, trained.ensemble)
+
+
+@needs_cuda
+@pytest.mark.parametrize("kind", ["dreamer", "dreamerv3"])
+def test_dreamers_learn_and_act_there(kind: str) -> None:
+    env = gym.make("wmlib/PixelPendulum-v0", action_repeat=10)
+    spaces = env.observation_space, env.action_space
+    agent = (
+        Dreamer(fitted(DreamerConfig(batch=2, length=4), *spaces), device=CUDA)
+        if kind == "dreamer"
+        else DreamerV3(Spaces.of(*spaces), DreamerV3Config(batch=2, length=4), device=CUDA)
+    )
+    learn_online(agent, env, steps=600, seed=0, first=200, ratio=0.005, progress=False)
+    assert agent.updates == 3 and all(on(CUDA, module) for module in agent.modules.values())
+    assert len(run_episode(env, agent.policy(), 1)) == 20
 
 
 @needs_cuda

@@ -12,10 +12,11 @@ import gymnasium as gym
 
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
-from wmlib.agents.dreamerv3 import Spaces, train_dreamerv3
+from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
+from wmlib.learning import check_steps
 
 AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
@@ -64,9 +65,12 @@ class LearnerEntrant:
     """as `train_dreamer`"""
     fit: Callable[[gym.Space, gym.Space], object]
     """refuses spaces of observations and actions that it can do nothing with"""
+    first: int
+    """real steps of random play"""
 
     def check(self, env: gym.Env, steps: int) -> None:
         self.fit(env.observation_space, env.action_space)
+        check_steps(env, steps, self.first, examinations(steps))
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         agent = self.train(
@@ -104,9 +108,11 @@ def _entrant(name: str) -> Entrant:
     if kind == "random":
         return RandomEntrant()
     if kind == "dreamer":
-        return LearnerEntrant(train_dreamer, partial(of_dreamer, DreamerConfig()))
+        return LearnerEntrant(
+            train_dreamer, partial(of_dreamer, DreamerConfig()), DreamerConfig().first
+        )
     if kind == "dreamerv3":
-        return LearnerEntrant(train_dreamerv3, Spaces.of)
+        return LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config().first)
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

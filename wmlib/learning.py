@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import nn
 from tqdm.auto import tqdm
 
-from wmlib.checkpoint import made_by
+from wmlib.checkpoint import configured, load_checkpoint, made_by, rebuilt, save_checkpoint
 from wmlib.collecting import specification
 from wmlib.episodes import Policy, run_episode
 from wmlib.exploration import random_policy
@@ -39,8 +39,13 @@ RunSeed = Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)]
 class Learner(Protocol):
     """An agent that learns while it plays."""
 
+    FILE: str
+    """that it is saved in, in its folder"""
+    KIND: str
+    """of that checkpoint"""
+
     updates: int
-    """gradient steps so far; a run sets it when it goes on"""
+    """batches learned from so far; a run sets it when it goes on"""
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
@@ -58,9 +63,6 @@ class Learner(Protocol):
         """Learn from all that was seen; the mean of what the updates say."""
         ...
 
-    FILE: str
-    """that it is saved in, in its folder"""
-
     def save(self, folder: Path, made: Mapping[str, Any]) -> None:
         """Save it as a trained agent."""
         ...
@@ -71,6 +73,55 @@ class Learner(Protocol):
 
 
 Trained = TypeVar("Trained", bound=Learner)
+Config = TypeVar("Config")
+
+
+def save_agent(agent: Learner, config: Any, folder: str | Path, made: Mapping[str, Any]) -> None:
+    """Save all networks of an agent as one checkpoint in a folder, which is made if need be.
+
+    Args:
+        agent: whose `modules` they are.
+        config: a dataclass with all that it takes to make the agent.
+        folder: of the agent.
+        made: as of `wmlib.checkpoint.made_by`, with the `environment`.
+    """
+    path, arrays = Path(folder, agent.FILE), state_arrays(agent.modules, {}, {})
+    save_checkpoint(path, arrays, kind=agent.KIND, config=config, made=made)
+
+
+def load_agent(
+    kind: type[Trained], config: type[Config], make: Callable[[Config], Trained], folder: str | Path
+) -> tuple[Trained, str]:
+    """An agent that `save_agent` saved, and the id of the environment it was trained on.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedFileError: it was cut short or altered.
+    """
+    path = Path(folder, kind.FILE)
+    arrays, manifest = load_checkpoint(path, kind.KIND)
+    agent = make(configured(path, manifest, lambda fields: rebuilt(config, fields)))
+    restore(path, arrays, agent.modules, {}, {})
+    return agent, str(manifest["made"]["environment"])
+
+
+def check_steps(env: gym.Env, steps: int, first: int, marks: Sequence[int] = ()) -> None:
+    """Refuse numbers of real steps that a run cannot count to.
+
+    Raises:
+        ValueError: one is above `steps`, or no multiple of the environment's `action_repeat`.
+    """
+    repeat = repeat_of(env)
+    for name, value in (("steps", steps), ("first", first), *(("a mark", mark) for mark in marks)):
+        if not 1 <= value <= steps or value % repeat:
+            raise ValueError(
+                f"{name} must be one of {repeat}, {2 * repeat}, ... {steps}, got {value}"
+            )
+
+
+def repeat_of(env: gym.Env) -> int:
+    """Real steps in a decision."""
+    return int(getattr(env.unwrapped, "action_repeat", 1))
 
 
 @typed
@@ -171,18 +222,13 @@ def learn_online(
         ValueError: a number is out of range, or no multiple of the environment's `action_repeat`.
         DamagedFileError: the state was cut short or altered.
     """
-    repeat = int(getattr(env.unwrapped, "action_repeat", 1))
-    for name, value in (("steps", steps), ("first", first), *(("a mark", mark) for mark in marks)):
-        if not 1 <= value <= steps or value % repeat:
-            raise ValueError(
-                f"{name} must be one of {repeat}, {2 * repeat}, ... {steps}, got {value}"
-            )
+    check_steps(env, steps, first, marks)
     run = _Run(learner, env, folder)
     with tqdm(total=steps, initial=run.steps, desc="steps", disable=not progress) as bar:
         saved = learner.updates
         while run.steps < steps:
             due = min(mark for mark in (*marks, steps, first) if mark > run.steps)
-            run.play(seed, learning=run.steps >= first, most=(due - run.steps) // repeat)
+            run.play(seed, learning=run.steps >= first, most=due - run.steps)
             bar.update(run.steps - bar.n)
             if run.steps >= first:
                 run.learn(int(ratio * run.steps + 1e-9) - learner.updates)
@@ -200,7 +246,7 @@ class _Run:
 
     def __init__(self, learner: Learner, env: gym.Env, folder: Path | None) -> None:
         self.learner, self.env = learner, env
-        self.repeat = int(getattr(env.unwrapped, "action_repeat", 1))
+        self.repeat = repeat_of(env)
         self.path = None if folder is None else folder / "state.safetensors"
         self.stream, self.steps = Stream(), 0
         self.rows: list[Row] = []
@@ -208,10 +254,10 @@ class _Run:
             self.resume(self.path)
 
     def play(self, seed: int, learning: bool, most: int) -> None:
-        """One more episode, cut after `most` decisions."""
+        """One more episode, cut after `most` real steps."""
         policy = self.learner.policy(True) if learning else random_policy(self.env.action_space)
         number = seed * SEEDS + len(self.rows)
-        episode = run_episode(self.env, policy, number, max_steps=most)
+        episode = run_episode(self.env, policy, number, max_steps=most // self.repeat)
         self.stream.extend(episode)
         self.steps += self.repeat * len(episode)
         self.rows.append({"real_steps": self.steps, "return": episode.total_reward})

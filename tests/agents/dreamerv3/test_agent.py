@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from experience import Chain
 from torch import nn
 
 import wmlib  # noqa: F401 - registers the environments
@@ -34,27 +35,6 @@ SMALL = DreamerV3Config(
 CATCH = "wmlib/PixelCatch-v0"
 
 
-class Chain(gym.Env):
-    """Two states. From A the action 1 leads to B and earns nothing, 0 stays and earns 0.2; from B
-    every action leads to A and earns 1."""
-
-    observation_space = gym.spaces.Box(0, 255, (2, 2, 1), np.uint8)
-    action_space = gym.spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.at, self.t = 0, 0
-        return self.seen(), {}
-
-    def seen(self):
-        return np.full((2, 2, 1), 255 * self.at, np.uint8)
-
-    def step(self, action):
-        reward = 1.0 if self.at else 0.0 if action else 0.2
-        self.at, self.t = int(not self.at and action == 1), self.t + 1
-        return self.seen(), reward, False, self.t == 20, {}
-
-
 def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
     gamma = 0.8
     config = DreamerV3Config(
@@ -64,10 +44,10 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
         ),
         behaviour=BehaviourConfig(horizon=8, units=32, layers=1, slow_rate=0.1), learning_rate=2e-3,
     )  # fmt: skip
-    env = Chain()
+    env = Chain(gym.spaces.Discrete(2))
     agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config)
     learn_online(agent, env, steps=600, seed=0, first=200, ratio=1.0, progress=False)
-    episode = run_episode(Chain(), agent.policy(), 1)
+    episode = run_episode(env, agent.policy(), 1)
     assert episode.total_reward == 10.0  # to B and back, ten times
     policy = agent.policy()
     policy.reset(np.random.default_rng(0))
@@ -76,7 +56,7 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
         policy.act(episode.observations[t])
         with torch.no_grad():
             values[t % 2] = float(agent.critic(policy.state.features))
-    at_a, at_b = gamma / (1 - gamma**2), 1 / (1 - gamma**2)
+    at_a, at_b = Chain.values(gamma)
     assert values[0] == pytest.approx(at_a, abs=0.2)
     assert values[1] == pytest.approx(at_b, abs=0.2)
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, exploring, losses
 from wmlib.agents.dreamer.rssm import State
 from wmlib.agents.dreamer.world_model import WorldModel, WorldModelConfig
-from wmlib.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from wmlib.imagination import imagine
+from wmlib.learning import load_agent, save_agent
 from wmlib.nets.mlp import mlp
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
-from wmlib.training import restore, seeded, state_arrays
+from wmlib.training import seeded
 from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, typed
 
 
@@ -155,31 +155,16 @@ class Dreamer:
         return DreamerPolicy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """Save all networks as `agent.safetensors` in a folder, with their manifest.
-
-        Args:
-            folder: it is made if it is not there.
-            made: as of `wmlib.checkpoint.made_by`, with `environment` and `env_kwargs`.
-        """
-        arrays = state_arrays(self.modules, {}, {})
-        save_checkpoint(
-            Path(folder, self.FILE), arrays, kind=self.KIND, config=self.config, made=made
-        )
+        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        save_agent(self, self.config, folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Dreamer:
-        """The agent that `save` saved.
-
-        Raises:
-            FileNotFoundError: it is not there.
-            DamagedFileError: it was cut short or altered.
-        """
-        path = Path(folder, cls.FILE)
-        arrays, manifest = load_checkpoint(path, cls.KIND)
-        config = configured(path, manifest, lambda fields: rebuilt(DreamerConfig, fields))
-        agent = cls(config, device=device)
-        restore(path, arrays, agent.modules, {}, {})
-        agent.environment = manifest["made"]["environment"]
+        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        agent, environment = load_agent(
+            cls, DreamerConfig, lambda config: cls(config, device=device), folder
+        )
+        agent.environment = environment
         return agent
 
 

@@ -23,11 +23,11 @@ from wmlib.agents.dreamerv3.behaviour import (
 )
 from wmlib.agents.dreamerv3.rssm import State
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
-from wmlib.checkpoint import configured, load_checkpoint, rebuilt, save_checkpoint
 from wmlib.imagination import imagine
+from wmlib.learning import load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
-from wmlib.training import restore, seeded, state_arrays
+from wmlib.training import seeded
 from wmlib.typed import PositiveFloat, PositiveInt, typed
 
 
@@ -227,29 +227,16 @@ class DreamerV3:
         return DreamerV3Policy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """Save all networks as `agent.safetensors` in a folder, with their manifest.
-
-        Args:
-            folder: it is made if it is not there.
-            made: as of `wmlib.checkpoint.made_by`, with the `environment`.
-        """
-        arrays, config = state_arrays(self.modules, {}, {}), _Saved(self.spaces, self.config)
-        save_checkpoint(Path(folder, self.FILE), arrays, kind=self.KIND, config=config, made=made)
+        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        save_agent(self, _Saved(self.spaces, self.config), folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> DreamerV3:
-        """The agent that `save` saved.
-
-        Raises:
-            FileNotFoundError: it is not there.
-            DamagedFileError: it was cut short or altered.
-        """
-        path = Path(folder, cls.FILE)
-        arrays, manifest = load_checkpoint(path, cls.KIND)
-        saved = configured(path, manifest, lambda fields: rebuilt(_Saved, fields))
-        agent = cls(saved.spaces, saved.config, device=device)
-        restore(path, arrays, agent.modules, {}, {})
-        agent.environment = manifest["made"]["environment"]
+        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        agent, environment = load_agent(
+            cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
+        )
+        agent.environment = environment
         return agent
 
 
