@@ -60,11 +60,11 @@ def test_the_actors_gradient_is_that_of_finite_differences(model: WorldModel, ac
     bias = actor.network[-1].bias
 
     def objective() -> torch.Tensor:
-        return losses(dream_of(model, actor), value, BEHAVIOUR)[0]
+        return losses(dream_of(model, actor), torch.ones(S), value, BEHAVIOUR)[0]
 
     # With one decision nothing that the actor reads hangs on its weights: the gradient is whole.
     def first_only() -> torch.Tensor:
-        return losses(dream_of(model, actor, 1), value, BEHAVIOUR)[0]
+        return losses(dream_of(model, actor, 1), torch.ones(S), value, BEHAVIOUR)[0]
 
     (gradient,) = torch.autograd.grad(first_only(), bias)
     for i in range(len(bias)):
@@ -85,14 +85,15 @@ def test_losses_are_those_of_brute_force() -> None:
     goes_on = torch.rand(T, S, generator=generator)
     value = seeded(2, lambda: nn.Linear(2, 1))
     nothing = torch.zeros(T, S, 0)
+    begins = (torch.arange(S) % 3 > 0).float()  # some dreams begin where an episode had ended
     dream = Trajectory(features, nothing, rewards, goes_on, start())
-    actor_loss, value_loss, mean = losses(dream, value, BEHAVIOUR)
+    actor_loss, value_loss, mean = losses(dream, begins, value, BEHAVIOUR)
     v = value(features).squeeze(-1).tolist()
     r, c = rewards.tolist(), goes_on.tolist()
     gamma, lam = BEHAVIOUR.discount, BEHAVIOUR.trace
     of_actor, of_value, of_mean = 0.0, 0.0, 0.0
     for s in range(S):
-        weight = 1.0
+        weight = float(begins[s])
         for t in range(T):
             # The mixture of n-step returns, written out: lambda^(n-1) (1 - lambda), the last whole.
             total, steps = 0.0, T - t
@@ -114,8 +115,10 @@ def test_losses_are_those_of_brute_force() -> None:
 
 def test_weights_are_the_chance_to_get_there() -> None:
     goes_on = torch.tensor([[0.5, 1.0], [0.0, 1.0], [1.0, 1.0]])
-    expected = torch.tensor([[1.0, 1.0], [0.45, 0.9], [0.0, 0.81]])
-    torch.testing.assert_close(weights_of(goes_on, 0.9), expected)
+    for begins in (1.0, 0.0):
+        expected = torch.tensor([[1.0, begins], [0.45, 0.9 * begins], [0.0, 0.81 * begins]])
+        got = weights_of(torch.tensor([1.0, begins]), goes_on, 0.9)
+        torch.testing.assert_close(got, expected)
 
 
 def test_the_actor_begins_nearly_even_and_stays_within_bounds(actor: Actor) -> None:

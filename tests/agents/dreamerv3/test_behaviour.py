@@ -33,7 +33,7 @@ def test_reinforce_is_the_gradient_of_the_expected_return() -> None:
         torch.stack([many, many]), drawn[None], (drawn @ pays)[None],
         torch.zeros(1, len(many)), State(many, many),
     )  # fmt: skip
-    told, _ = losses(dream, choosing, critic, Range(0.01), CONFIG)
+    told, _ = losses(dream, torch.ones(200_000), choosing, critic, Range(0.01), CONFIG)
     bias = choosing.network[-1].bias
     (estimate,) = torch.autograd.grad(told.actor, bias)
     (exact,) = torch.autograd.grad(-(choosing.choice(features).exp() @ pays).sum(), bias)
@@ -79,8 +79,23 @@ def test_rewards_a_hundred_times_as_large_make_the_same_actor_loss() -> None:
     for scale in (10.0, 1000.0):
         dream = Trajectory(features, actions, scale * rewards, goes_on, end)
         critic = seeded(1, lambda: Critic(F, CONFIG))
-        told.append(losses(dream, actor(True), critic, Range(1.0), CONFIG)[0].actor)
+        told.append(losses(dream, torch.ones(50), actor(True), critic, Range(1.0), CONFIG)[0].actor)
     torch.testing.assert_close(told[0], told[1], rtol=1e-3, atol=1e-5)
+
+
+def test_dreams_that_begin_where_an_episode_had_ended_count_nothing() -> None:
+    features = torch.randn(4, 6, F, generator=torch.Generator().manual_seed(0))
+    dream = Trajectory(
+        features, torch.eye(3)[torch.arange(18).view(3, 6) % 3], torch.ones(3, 6),
+        torch.full((3, 6), 0.9), State(features[-1], features[-1]),
+    )  # fmt: skip
+    critic, begins = seeded(1, lambda: Critic(F, CONFIG)), torch.tensor([1.0, 0, 1, 1, 0, 1])
+    told, _ = losses(dream, begins, actor(True), critic, Range(1.0), CONFIG)
+    kept = begins.bool()
+    fewer = Trajectory(*(part[:, kept] for part in dream[:4]), dream.last)
+    same, _ = losses(fewer, torch.ones(4), actor(True), critic, Range(1.0), CONFIG)
+    torch.testing.assert_close(told.actor * 6, same.actor * 4)
+    torch.testing.assert_close(told.critic * 6, same.critic * 4)
 
 
 def test_the_slow_critic_follows() -> None:
@@ -116,6 +131,7 @@ def test_the_critic_learns_from_what_really_happened() -> None:
             targets[row, column] = following
     logits = critic.network(features[:-1])
     nothing = torch.zeros(t - 1, b)  # is what a new slow copy expects
-    expected = sum(two_hot_loss(logits, one, critic.bins) for one in (targets, nothing)).mean()
+    errors = sum(two_hot_loss(logits, one, critic.bins) for one in (targets, nothing))  # (T - 1, B)
+    expected = ((1 - first[1:]) * errors).mean()
     got = replay_loss(critic, features, rewards, first, ended, begun, gamma, trace)
     torch.testing.assert_close(got, expected)

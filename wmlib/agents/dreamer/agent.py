@@ -120,7 +120,9 @@ class Dreamer:
         start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
         act, horizon = exploring(self.actor, generator), self.config.behaviour.horizon
         dream = imagine(self.model, act, start, horizon, generator)
-        actor_loss, value_loss, returns = losses(dream, self.value, self.config.behaviour)
+        actor_loss, value_loss, returns = losses(
+            dream, 1 - ended.flatten(), self.value, self.config.behaviour
+        )
         self._descend("actor", actor_loss)
         self._descend("value", value_loss)
         self.updates += 1

@@ -83,23 +83,28 @@ def exploring(actor: Actor, generator: torch.Generator) -> Callable[[Tensor], Te
     return act
 
 
-def weights_of(continues: Tensor, discount: float) -> Tensor:
+def weights_of(begins: Tensor, continues: Tensor, discount: float) -> Tensor:
     """How much each step counts: the chance (T, S) that it is reached, discounted."""
-    going = torch.cat([torch.ones_like(continues[:1]), discount * continues[:-1]])
-    return going.cumprod(0).detach()
+    return torch.cat([begins[None], discount * continues[:-1]]).cumprod(0).detach()
 
 
 def losses(
-    dream: Trajectory[State], value: nn.Module, config: BehaviourConfig
+    dream: Trajectory[State], begins: Tensor, value: nn.Module, config: BehaviourConfig
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The actor's and the value's loss, and the mean dreamed return.
 
     The actor's is minus the lambda-return, with its gradient through the dream; the value's is half
     the squared error to the lambda-return, which is held fixed.
+
+    Args:
+        dream: from states that were lived.
+        begins: (S,) what a dream counts: 0 where the episode had ended, for nothing follows there.
+        value: features (..., F) to (..., 1).
+        config: discount and trace.
     """
     values = value(dream.features).squeeze(-1)  # (T + 1, S)
     returns = lambda_returns(dream.rewards, dream.continues, values, config.discount, config.trace)
-    weights = weights_of(dream.continues, config.discount)  # (T, S)
+    weights = weights_of(begins, dream.continues, config.discount)  # (T, S)
     actor_loss = -(weights * returns).mean()
     again = value(dream.features[:-1].detach()).squeeze(-1)  # (T, S)
     value_loss = 0.5 * (weights * (again - returns.detach()).square()).mean()

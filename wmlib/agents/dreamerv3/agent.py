@@ -176,7 +176,8 @@ class DreamerV3:
                 self.model, lambda features: self.actor.draw(features, generator), start,
                 behaviour.horizon, generator,
             )  # fmt: skip
-        told, returns = losses(dream, self.actor, self.critic, self.spread, behaviour)
+        begins = 1 - ended.flatten()  # (T * B,)
+        told, returns = losses(dream, begins, self.actor, self.critic, self.spread, behaviour)
         of_replay = replay_loss(
             self.critic, states.features, rewards, first, ended,
             returns[0].unflatten(0, first.shape), 1 - 1 / config.world_model.horizon,

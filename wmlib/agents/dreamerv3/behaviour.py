@@ -159,13 +159,20 @@ class BehaviourLoss(NamedTuple):
 
 
 def losses(
-    dream: Trajectory[State], actor: Actor, critic: Critic, spread: Range, config: BehaviourConfig
-) -> tuple[BehaviourLoss, Tensor]:
-    """The actor's and the critic's loss on dreams, and the dreamed returns (T, S)."""
+    dream: Trajectory[State], begins: Tensor, actor: Actor, critic: Critic, spread: Range,
+    config: BehaviourConfig,
+) -> tuple[BehaviourLoss, Tensor]:  # fmt: skip
+    """The actor's and the critic's loss on dreams, and the dreamed returns (T, S).
+
+    Args:
+        dream: from states that were lived.
+        begins: (S,) what a dream counts: 0 where the episode had ended, for nothing follows there.
+        actor, critic, spread, config: whose losses they are.
+    """
     with torch.no_grad():
         values = critic(dream.features)  # (T + 1, S)
         returns = lambda_returns(dream.rewards, dream.continues, values, 1.0, config.trace)
-        going = torch.cat([torch.ones_like(dream.continues[:1]), dream.continues[:-1]])
+        going = torch.cat([begins[None], dream.continues[:-1]])
         weights = going.cumprod(0)  # (T, S)
         advantages = (returns - values[:-1]) / spread.follow(returns)  # (T, S)
     read = dream.features[:-1]
@@ -200,4 +207,5 @@ def replay_loss(
             following = torch.where(first[t + 1] == 1, begun[t], following)
             returns.append(following)
         targets = torch.stack(returns[::-1])  # (T - 1, B)
-    return critic.loss(features[:-1], targets).mean()
+    followed = 1 - first[1:]  # (T - 1, B)
+    return (followed * critic.loss(features[:-1], targets)).mean()
