@@ -16,7 +16,7 @@ from wmlib.agents.dreamer import (
     divergence,
     exploring,
 )
-from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, ablate, recording, reinforce
+from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, recording, reinforce, use_rssm
 from wmlib.training import seeded
 
 T, B, E, A = 5, 3, 7, 2
@@ -74,7 +74,7 @@ def test_without_dice_one_future_follows() -> None:
 def test_an_ablated_model_keeps_its_weights_and_learns_with_them(kind: type[RSSM]) -> None:
     model = seeded(0, lambda: WorldModel(SHAPE))
     weights = dict(model.named_parameters())
-    ablate(model, kind)
+    use_rssm(model, kind)
     after = dict(model.named_parameters())
     assert type(model.rssm) is kind and weights.keys() == after.keys()
     assert all(after[name] is weight for name, weight in weights.items())

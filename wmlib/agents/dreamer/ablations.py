@@ -52,8 +52,8 @@ class PathOnly(RSSM):
         return Belief(mean, torch.full_like(mean, self.config.least_deviation))
 
 
-def ablate(model: WorldModel, kind: type[RSSM]) -> None:
-    """Make the RSSM of a world model one of another kind; weights, and who trains them, stay."""
+def use_rssm(model: WorldModel, kind: type[RSSM]) -> None:
+    """Put another kind of RSSM into a world model; its weights, and who trains them, stay."""
     old = model.rssm
     new = kind(old.config, model.config.embedding, model.config.actions)
     for name, part in old.named_children():
