@@ -34,7 +34,7 @@ class DreamerConfig:
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     first: PositiveInt = 1000
     """real steps of random play before anything is learned (paper: 5,000)"""
-    ratio: PositiveFloat = 0.2
+    ratio: PositiveFloat = 0.4
     """updates for each real step (paper: 0.1)"""
     batch: PositiveInt = 16
     """stretches an update (paper: 50)"""
@@ -118,16 +118,20 @@ class Dreamer:
         loss, states = self.model.loss(frames, self.centred(actions), rewards, first, ended, noise)
         self._descend("model", loss.total)
         start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
-        act, horizon = exploring(self.actor, generator), self.config.behaviour.horizon
-        dream = imagine(self.model, act, start, horizon, generator)
-        actor_loss, value_loss, returns = losses(
-            dream, 1 - ended.flatten(), self.value, self.config.behaviour
-        )
+        actor_loss, value_loss, returns = self.behave(start, 1 - ended.flatten(), generator)
         self._descend("actor", actor_loss)
         self._descend("value", value_loss)
         self.updates += 1
         row = {name: float(term.detach()) for name, term in loss._asdict().items()}
         return row | {"dreamed": float(returns), "value_loss": float(value_loss.detach())}
+
+    def behave(
+        self, start: State, begins: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Dream from states (S, ...), and what the dreams say; see `behaviour.losses`."""
+        act, horizon = exploring(self.actor, generator), self.config.behaviour.horizon
+        dream = imagine(self.model, act, start, horizon, generator)
+        return losses(dream, begins, self.value, self.config.behaviour)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         weights, optimiser = list(self.modules[name].parameters()), self.optimisers[f"{name}_adam"]

@@ -40,8 +40,9 @@ class BehaviourConfig:
     """hidden ones (paper: 4)"""
     value_layers: PositiveInt = 2
     """hidden ones (paper: 3)"""
-    first_deviation: PositiveFloat = 5.0
-    """of actions before the tanh, at first (authors' code: 5)"""
+    first_deviation: PositiveFloat = 1.0
+    """of actions before the tanh, at first (authors' code: 5; ours: most draws of 5 end where the
+    tanh is flat, and pass no gradient)"""
     mean_scale: PositiveFloat = 5.0
     """means before the tanh are within this (authors' code: 5)"""
 

@@ -37,8 +37,9 @@ class WorldModelConfig:
     """in the hidden layers of the heads (paper: 300 or 400)"""
     layers: PositiveInt = 2
     """hidden ones (paper: 2)"""
-    free_nats: NonNegativeFloat = 3.0
-    """of the mean divergence, that cost nothing (paper: 3)"""
+    free_nats: NonNegativeFloat = 0.2
+    """of the mean divergence, that cost nothing (paper: 3, for pictures of 64 x 64 in colour; ours:
+    a small grey one tells about a nat, so with 3 the prior would owe nothing, and dreams drift)"""
     reward_scale: PositiveFloat = 0.1
     """what rewards are multiplied by before the model sees them (paper: 1, for rewards of at most
     2; ours: a decision at the pendulum costs up to 33)"""

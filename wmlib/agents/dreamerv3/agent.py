@@ -43,9 +43,9 @@ class DreamerV3Config:
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
     first: PositiveInt = 500
     """real steps of random play before anything is learned (ours)"""
-    ratio: PositiveFloat = 0.3
+    ratio: PositiveFloat = 1.0
     """updates for each real step (paper: replayed observations for each real one, 32 to 1,024; ours
-    replays 0.3 * 8 * 16 = 38)"""
+    replays 8 * 16 = 128)"""
     batch: PositiveInt = 8
     """stretches an update (paper: 16)"""
     length: PositiveInt = 16

@@ -1,0 +1,148 @@
+"""Chapter 7's measurements of Dreamer on the pendulum from pixels, and of what its parts are worth.
+
+    python benchmarks/dreamer.py --jobs 2
+    python benchmarks/dreamer.py --agents "dreamer without dice" --seeds 0 1
+
+A row is one run: 20,000 real steps (action repeats counted), and then ten fresh episodes without
+exploration. The runs of Dreamer itself are kept under runs/ and go on after a kill; rows that are
+there are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import joblib
+import torch
+from torch import Tensor
+
+import wmlib  # noqa: F401 -- registers the environments
+from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
+from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, ablate, recording, reinforce
+from wmlib.agents.dreamer.agent import fitted
+from wmlib.agents.dreamer.behaviour import losses, weights_of
+from wmlib.episodes import run_episode
+from wmlib.imagination import imagine
+from wmlib.learning import SEEDS, learn_online
+from wmlib.returns import lambda_returns
+from wmlib.storage import write_atomically
+
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "benchmarks" / "results" / "dreamer.json"
+ENV_ID, STEPS, EPISODES, BAR = "wmlib/PixelPendulum-v0", 20_000, 10, -250.0
+FIRST = 900_000  # of a run's seeds: the first that is examined; training never comes so far
+CONFIG = DreamerConfig()
+Row = dict[str, Any]
+
+
+class Reinforcing(Dreamer):
+    """Its actor learns by REINFORCE, with the value as baseline: no gradient passes a dream."""
+
+    def behave(
+        self, start: State, begins: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        config = self.config.behaviour
+        act, drawn = recording(self.actor, generator)
+        with torch.no_grad():
+            dream = imagine(self.model, act, start, config.horizon, generator)
+            values = self.value(dream.features).squeeze(-1)  # (T + 1, S)
+            returns = lambda_returns(
+                dream.rewards, dream.continues, values, config.discount, config.trace
+            )
+            weights = weights_of(begins, dream.continues, config.discount)
+        advantages = weights * (returns - values[:-1])  # (T, S)
+        advantages = advantages / advantages.std()
+        actor_loss = reinforce(self.actor, dream.features[:-1], torch.stack(drawn), advantages)
+        _, value_loss, mean = losses(dream, begins, self.value, config)
+        return actor_loss, value_loss, mean
+
+
+def without_dice(agent: Dreamer) -> Dreamer:
+    ablate(agent.model, PathOnly)
+    return agent
+
+
+def without_path(agent: Dreamer) -> Dreamer:
+    ablate(agent.model, DiceOnly)
+    return agent
+
+
+AGENTS: dict[str, Callable[[DreamerConfig, int], Dreamer]] = {
+    "dreamer": Dreamer,
+    "dreamer without dice": lambda config, seed: without_dice(Dreamer(config, seed)),
+    "dreamer without path": lambda config, seed: without_path(Dreamer(config, seed)),
+    "dreamer by REINFORCE": Reinforcing,
+}
+
+
+def measure(name: Row) -> Row:
+    """One run, and its verdict."""
+    torch.set_num_threads(1)
+    kind, seed, began = name["agent"], name["seed"], time.process_time()
+    if kind == "dreamer":
+        folder = ROOT / "runs" / "dreamer" / f"{seed}"
+        agent = train_dreamer(
+            ENV_ID, steps=STEPS, seed=seed, folder=folder, resume=folder.exists(), progress=False
+        )
+    else:
+        env = gym.make(ENV_ID)
+        agent = AGENTS[kind](fitted(CONFIG, env.observation_space, env.action_space), seed)
+        learn_online(
+            agent, env, steps=STEPS, seed=seed, first=CONFIG.first, ratio=CONFIG.ratio,
+            progress=False,
+        )  # fmt: skip
+    seconds = time.process_time() - began
+    returns = [
+        run_episode(gym.make(ENV_ID), agent.policy(), seed * SEEDS + FIRST + i).total_reward
+        for i in range(EPISODES)
+    ]
+    return name | {
+        "real_steps": STEPS, "updates": int(CONFIG.ratio * STEPS + 1e-9),
+        "mean": round(sum(returns) / len(returns), 1),
+        "returns": [round(one, 1) for one in returns], "cpu_seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def made(options: argparse.Namespace) -> Row:
+    """What made the result."""
+    return {
+        "command": f"python benchmarks/dreamer.py --jobs {options.jobs}",
+        "configuration": dataclasses.asdict(CONFIG),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("numpy", "torch", "gymnasium")},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=["dreamer"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=range(4))
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    rows = (
+        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
+    )
+    names = ({"agent": agent, "seed": seed} for agent in options.agents for seed in options.seeds)
+    missing = [n for n in names if not any(n.items() <= row.items() for row in rows)]
+    for row in joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
+        joblib.delayed(measure)(name) for name in missing
+    ):
+        rows.append(row)
+        print(row, flush=True)
+        result = {"made": made(options), "bar": BAR, "rows": rows}
+        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()
