@@ -27,7 +27,7 @@ from torch import Tensor
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
-from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, ablate, recording, reinforce
+from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, use_rssm, recording, reinforce
 from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.behaviour import losses, weights_of
 from wmlib.episodes import run_episode
@@ -67,12 +67,12 @@ class Reinforcing(Dreamer):
 
 
 def without_dice(agent: Dreamer) -> Dreamer:
-    ablate(agent.model, PathOnly)
+    use_rssm(agent.model, PathOnly)
     return agent
 
 
 def without_path(agent: Dreamer) -> Dreamer:
-    ablate(agent.model, DiceOnly)
+    use_rssm(agent.model, DiceOnly)
     return agent
 
 
