@@ -27,7 +27,7 @@ from torch import Tensor
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
-from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, use_rssm, recording, reinforce
+from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, recording, reinforce, use_rssm
 from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.behaviour import losses, weights_of
 from wmlib.episodes import run_episode
