@@ -43,6 +43,7 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
             horizon=1 / (1 - gamma),
         ),
         behaviour=BehaviourConfig(horizon=8, units=32, layers=1, slow_rate=0.1), learning_rate=2e-3,
+        actor_rate=2e-3,
     )  # fmt: skip
     env = Chain(gym.spaces.Discrete(2))
     agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config)
