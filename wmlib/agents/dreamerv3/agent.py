@@ -52,7 +52,7 @@ class DreamerV3Config:
     """T, observations in a stretch (paper: 64)"""
     learning_rate: PositiveFloat = 1e-3
     """Adam's, of all networks but the actor (paper: 4e-5; ours: for a hundredth of its updates)"""
-    actor_rate: PositiveFloat = 3e-4
+    actor_rate: PositiveFloat = 1e-4
     """the actor's (paper: 4e-5 too; January 2023: a third of the world model's; ours: it must not
     settle before there is a model to learn from)"""
     warmup: PositiveInt = 50
