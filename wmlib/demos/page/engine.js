@@ -47,7 +47,7 @@ function read(view, data, entry, block, values) {
 }
 
 // The array of that name, which must have that shape.
-function take(arrays, name, shape) {
+export function take(arrays, name, shape) {
   const found = arrays[name];
   if (!found) throw new Error(`the weights lack ${name}`);
   if (String(found.shape) !== String(shape)) {
