@@ -5,3 +5,4 @@ from wmlib.demos.drive.drive import DriveTheDream as DriveTheDream
 from wmlib.demos.explorer.explorer import DreamQualityExplorer as DreamQualityExplorer
 from wmlib.demos.latents.latents import LatentSliders as LatentSliders
 from wmlib.demos.playground.playground import Playground as Playground
+from wmlib.demos.reward_scale.reward_scale import RewardScale as RewardScale
