@@ -17,6 +17,7 @@ WHERE = {
     "book/02-vision.html": ["The numbers of z"],
     "book/05-dreaming.html": ["World Model Playground", "Drive the dream"],
     "book/06-reality.html": ["Dream quality explorer"],
+    "book/07b-dreamerv3.html": ["Drag the reward scale", "Play Catch in a dream"],
 }
 
 # What Tab should reach in a demo, in that order; a demo's own lists are unfolded before.

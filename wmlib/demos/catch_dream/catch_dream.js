@@ -147,7 +147,7 @@ function build(root, model) {
     if (seen.goesOn >= 0.5) return `After ${MOST} moves the dream still says that the game goes on.`;
     const moved = `${moves.length} ${moves.length === 1 ? "move" : "moves"}`;
     return `The dream says that the game is over, after ${moved}, and pays `
-      + `${number(seen.reward)}. It shows: ${whereabouts()}`;
+      + `${number(seen.reward)}. ${whereabouts()}`;
   }
 
   // The picture in words.
