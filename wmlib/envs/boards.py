@@ -121,6 +121,17 @@ class ConnectFour(TicTacToe):
 BOARDS = {kind.name: kind for kind in (TicTacToe, ConnectFour)}
 
 
+def board(name: str) -> TicTacToe:
+    """The game of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in BOARDS:
+        raise ValueError(f"there is no board game {name!r}; there are {', '.join(BOARDS)}")
+    return BOARDS[name]()
+
+
 def lines(rows: int, columns: int, length: int) -> np.ndarray:
     """(L, length) the cells of every line of that length: across, down and both diagonals."""
     found = []
@@ -159,7 +170,8 @@ class Solution:
         """
         codes, wanted = code(self.cells), code(cells)  # (P,), (N,)
         order = np.argsort(codes)
-        place = order[np.searchsorted(codes[order], wanted).clip(max=len(order) - 1)]  # (N,)
+        nearest = np.searchsorted(codes[order], wanted).clip(max=len(order) - 1)  # (N,)
+        place: np.ndarray = order[nearest]  # (N,)
         if (codes[place] != wanted).any():
             wrong = int((codes[place] != wanted).argmax())
             raise ValueError(f"no game goes on from {cells[wrong].tolist()}")
@@ -168,7 +180,8 @@ class Solution:
 
 def code(cells: np.ndarray) -> np.ndarray:
     """(N,) a number for each of the positions (N, C), of which no two have the same."""
-    return (np.asarray(cells) + 1).astype(np.int64) @ (3 ** np.arange(cells.shape[1]))  # (N,)
+    codes: np.ndarray = (cells + 1).astype(np.int64) @ (3 ** np.arange(cells.shape[1]))  # (N,)
+    return codes
 
 
 def minimax(game: TicTacToe) -> Solution:
