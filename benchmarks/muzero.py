@@ -23,7 +23,6 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from wmlib.agents.muzero import MuZero, MuZeroConfig, Root, Spaces, Step, search, train_muzero
+from wmlib.agents.muzero import MuZero, MuZeroConfig, Spaces, search, train_muzero
+from wmlib.agents.muzero.exact import finite_model
+from wmlib.agents.muzero.plain import run_mcts
 from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
 from wmlib.envs.finite import FiniteMDPs
 from wmlib.matches import every_line, play_match
@@ -98,30 +99,10 @@ def train(seed: int, steps: int, runs: Path) -> Row:
     }  # fmt: skip
 
 
-def exact(mdps: FiniteMDPs, noise: float) -> tuple[Root, Callable[..., Step]]:
-    """Worlds as a search knows them: steps are exact, priors say nothing, values are off by noise.
-
-    Letters: W worlds, S states.
-    """
-    truth = mdps.values().max(2)  # (W, S)
-    guesses = truth + noise * np.random.default_rng(1).normal(size=truth.shape)  # (W, S)
-
-    def uniform(count: int) -> np.ndarray:
-        return np.full((count, mdps.actions), 1 / mdps.actions)
-
-    def recurrent_fn(states: np.ndarray, actions: np.ndarray) -> Step:
-        rewards, goes_on, after = mdps.step(states, actions)
-        discounts, values = mdps.discount * goes_on, guesses[tuple(after.T)]
-        return Step(rewards, discounts, uniform(len(after)), values, after)
-
-    start = mdps.start()
-    return Root(uniform(len(start)), guesses[:, 0], start), recurrent_fn
-
-
 def search_errors(simulations: int) -> Row:
     """How far a search is from value iteration in 200 worlds."""
     mdps, noise = FiniteMDPs(200, discount=0.5), 0.3
-    root, recurrent_fn = exact(mdps, noise)
+    root, recurrent_fn = finite_model(mdps, noise)
     truth = mdps.values()[:, 0]  # (W, A)
     searched = search(root, recurrent_fn, simulations)
     best = truth.max(1)  # (W,)
@@ -140,21 +121,32 @@ def speed(runs: Path) -> Row:
     """Simulations a second of a trained agent, and of a new one if there is none."""
     trained = (runs / "0" / MuZero.FILE).exists()
     agent = MuZero.load(runs / "0") if trained else MuZero(Spaces.of(GAME), CONFIG)
-    found: dict[str, list[float]] = {}
-    rng, repeats = np.random.default_rng(0), 9
-    cells = SOLUTION.cells[rng.choice(len(SOLUTION.cells), 128, replace=False)]
-    seen, legal = GAME.observe(cells), GAME.legal(cells)
-    for simulations in (25, 50):
-        for _ in range(repeats):
-            began = time.process_time()
-            agent.think(seen, legal, simulations, rng)
-            rate = len(cells) * simulations / (time.process_time() - began)
-            found.setdefault(str(simulations), []).append(round(rate))
-    return {
-        "games": len(cells), "trained": trained, "rates": found,
-        "median": {name: round(float(np.median(rates[1:]))) for name, rates in found.items()},
-        "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    rng, games, few = np.random.default_rng(0), 128, 2
+    found: dict[str, Row] = {}
+    for start, cells in (
+        ("empty boards", GAME.start(games)),
+        ("any positions", SOLUTION.cells[rng.choice(len(SOLUTION.cells), games, replace=False)]),
+    ):
+        seen, legal = GAME.observe(cells), GAME.legal(cells)
+        for simulations in (25, 50):
+            arrays, plain = [], []
+            for _ in range(9):
+                began = time.process_time()
+                agent.think(seen, legal, simulations, rng)
+                arrays.append(games * simulations / (time.process_time() - began))
+            root = agent.root(seen)
+            for game in range(few):
+                began = time.process_time()
+                run_mcts(root.prior[game], float(root.value[game]), root.state[game],
+                         agent.recurrent_fn, simulations, legal[game])  # fmt: skip
+                plain.append(simulations / (time.process_time() - began))
+            found[f"{start}, {simulations}"] = {
+                "rates": [round(rate) for rate in arrays], "median": round(np.median(arrays[1:])),
+                "plain": round(np.median(plain)),
+                "ratio": round(float(np.median(arrays[1:]) / np.median(plain)), 1),
+            }  # fmt: skip
+    return {"games": games, "trained": trained, "found": found,
+            "threads": torch.get_num_threads()}  # fmt: skip
 
 
 def tasks(parts: list[str], seeds: int) -> list[Row]:
@@ -193,7 +185,12 @@ def summary(rows: list[Row]) -> Row:
             row["seed"]: sum(match["losses"] for match in row["matches"].values())
             for row in trained
         },
-        "simulations_per_second": next((r["median"] for r in rows if r["part"] == "speed"), None),
+        "simulations_per_second": {
+            name: each["median"]
+            for row in rows
+            if row["part"] == "speed"
+            for name, each in row["found"].items()
+        },
     }
 
 

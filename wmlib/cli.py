@@ -224,14 +224,14 @@ def parser() -> argparse.ArgumentParser:
         "--opponent", help="of a board game: perfect, random; prints wins, draws and losses"
     )
     score.add_argument(
-        "--simulations", type=int, help="of each of MuZero's searches; 0: by the network alone"
+        "--simulations", type=int, help="of each of MuZero's searches (default: 50; 0: none)"
     )
     score.add_argument("--episodes", type=int, default=32, help="(default: 32)")
     score.add_argument(
         "--seed", type=int, default=900_000, help="of the first episode (default: 900000)"
     )
     score.add_argument("--action-repeat", type=int, help="CarRacing's, as in training (default: 3)")
-    score.add_argument("--record", action="store_true", help="write the score into C's manifest")
+    score.add_argument("--record", action="store_true", help="write the score into the manifest")
     _jobs(score)
 
     dream = _command(commands, "dream", "let an agent drive in its own dream", run_dream)

@@ -103,7 +103,8 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
     if options.record:
         check_place(options.folder)
     game = board(agent.environment)
-    player, opponent = agent.player(game, options.simulations), kinds[options.opponent](game)
+    given = {} if options.simulations is None else {"simulations": options.simulations}
+    player, opponent = agent.player(game, **given), kinds[options.opponent](game)
     match = play_match(game, player, opponent, options.episodes, options.seed)
     told = dataclasses.asdict(match)
     if options.record:

@@ -42,7 +42,7 @@ class MuZeroConfig:
     """Everything that decides a run. "Paper" is Schrittwieser et al. 2020, on board games."""
 
     networks: NetworkConfig = field(default_factory=NetworkConfig)
-    simulations: PositiveInt = 25
+    simulations: PositiveInt = 32
     """of a search while it learns (paper: 800)"""
     discount: PositiveShare = 1.0
     """gamma (paper: 1; 0.997 on Atari)"""
@@ -54,8 +54,9 @@ class MuZeroConfig:
     """K, steps of the model that are learned from at a time (paper: 5)"""
     noise: ProperShare = 0.25
     """share of Dirichlet noise in the root's prior (paper: 0.25)"""
-    alpha: PositiveFloat = 1.0
-    """of that noise (paper: 0.3 in chess; ours: about 10 / legal moves)"""
+    alpha: PositiveFloat = 0.3
+    """of that noise (paper: 0.3 in chess). The smaller, the fewer moves share the noise: one that
+    is thought bad is tried at all only if it gets much of it"""
     temperatures: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.25, 0.25)
     """of drawing moves by visits, in the first half of a run, the next quarter and the last (paper:
     1, 0.5 and 0.25, on Atari)"""
@@ -227,11 +228,9 @@ class MuZero:
         self.updates += 1
         return parts.detach()
 
-    def player(self, world: World, simulations: int | None = None) -> MuZeroPlayer:
-        """What plays in a world after so many simulations, without noise; 0: by the network alone,
-        None: as many as in training."""
-        chosen = self.config.simulations if simulations is None else simulations
-        return MuZeroPlayer(self, world, chosen)
+    def player(self, world: World, simulations: int = 50) -> MuZeroPlayer:
+        """What plays in a world after so many simulations, with no noise; 0: by the network."""
+        return MuZeroPlayer(self, world, simulations)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
         """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""

@@ -111,43 +111,47 @@ def search(
     I = (simulations + 1) * B  # noqa: E741
     allowed = np.ones((B, A), bool) if legal is None else legal
     check_legal(allowed)
-    child = np.full(I * A, -1)  # (E,) the node behind an edge; -1: none yet
+    child = np.full(I * A, -1)  # (E,) the node behind an edge; -1: none
     visits, values, rewards, discounts = np.zeros((4, I * A))  # (E,) each
-    priors, counts = np.zeros((I, A)), np.ones(I)
+    n, q = visits.reshape(I, A), values.reshape(I, A)  # the same numbers, node by node
+    priors, counts = np.zeros((I, A)), np.ones(I, int)
     states = np.empty((I, *root.state.shape[1:]), root.state.dtype)
     priors[:B], states[:B] = root.prior, root.state
     low, high = root.value.astype(float), root.value.astype(float)  # (B,) each
-    edges, games = np.arange(A), np.arange(B)
-    last = np.empty(B, int)  # (B,) the edge that a walk ended with
+    N = np.arange(simulations + 2)
+    weights = np.sqrt(N) * (c1 + np.log((N + c2 + 1) / c2))  # by a node's visits
+    games, last = np.arange(B), np.empty(B, int)  # last: the edge that a walk ends with
     for new in range(B, I, B):
-        walking, node, path = games, games, list[tuple[np.ndarray, ...]]()
+        spread = np.maximum(high - low, 1e-9)  # (B,)
+        walking, node, path = games, games, list[tuple[np.ndarray, np.ndarray]]()
         while len(walking):  # (W,) of the games
-            out = node[:, None] * A + edges  # (W, A)
-            n, count = visits[out], counts[node]  # (W, A), (W,)
-            spread = np.maximum(high - low, 1e-9)[walking, None]  # (W, 1)
-            scaled = (values[out] - low[walking, None]) / spread * (n > 0)  # (W, A)
-            weight = np.sqrt(count) * (c1 + np.log((count + c2 + 1) / c2))  # (W,)
-            scores = scaled + weight[:, None] * priors[node] / (1 + n)  # (W, A)
+            taken = n[node]  # (W, A)
+            scaled = (q[node] - low[walking, None]) / spread[walking, None] * (taken > 0)
+            scores = scaled + weights[counts[node], None] * priors[node] / (1 + taken)  # (W, A)
             if not path:
                 scores[~allowed] = -np.inf
             edge = node * A + scores.argmax(1)  # (W,)
-            path.append((walking, node, edge))
+            path.append((walking, edge))
             last[walking] = edge
-            on = (child[edge] >= 0) & (discounts[edge] != 0)  # (W,)
-            walking, node = walking[on], child[edge[on]]
+            follows = child[edge]  # (W,)
+            walking, node = walking[follows >= 0], follows[follows >= 0]
         step = recurrent_fn(states[last // A], last % A)
-        child[last] = new + games
         rewards[last], discounts[last] = step.reward, step.discount
+        child[last] = np.where(discounts[last] == 0, -1, new + games)
         priors[new : new + B], states[new : new + B] = step.prior, step.state
-        earned = step.value.astype(float)  # (B,) from here on, for who is to move here
-        for walked, node, edge in reversed(path):
-            earned[walked] = rewards[edge] + discounts[edge] * earned[walked]
-            counts[node] += 1
-            visits[edge] += 1
-            values[edge] += (earned[walked] - values[edge]) / visits[edge]
-            low[walked] = np.minimum(low[walked], values[edge])
-            high[walked] = np.maximum(high[walked], values[edge])
-    return Searched(visits[: B * A].reshape(B, A), values[: B * A].reshape(B, A))
+        value, earned = step.value.astype(float), list[np.ndarray]()  # (B,) for who is to move
+        for walked, edge in reversed(path):
+            value[walked] = rewards[edge] + discounts[edge] * value[walked]
+            earned.insert(0, value[walked])
+        owners, walked_edges = (np.concatenate(parts) for parts in zip(*path, strict=True))
+        counts[walked_edges // A] += 1
+        visits[walked_edges] += 1
+        mean = values[walked_edges]
+        mean += (np.concatenate(earned) - mean) / visits[walked_edges]
+        values[walked_edges] = mean
+        np.minimum.at(low, owners, mean)
+        np.maximum.at(high, owners, mean)
+    return Searched(n[:B].copy(), q[:B].copy())
 
 
 def check_legal(legal: np.ndarray) -> None:
