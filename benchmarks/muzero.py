@@ -42,7 +42,7 @@ OUT = Path(__file__).parent / "results" / "muzero.json"
 GAME = TicTacToe()
 SOLUTION = minimax(GAME)
 CONFIG = MuZeroConfig()
-STEPS, MARKS, SIMULATIONS, GAMES = 400_000, 10, 50, 1000
+STEPS, MARKS, SIMULATIONS, GAMES = 500_000, 10, 50, 1000
 BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000}
 Row = dict[str, Any]
 

@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     planner = _command(
         parts, "muzero", "MuZero against itself, on tic-tac-toe or connect-four", run_muzero
     )
-    _whole_run(planner, 400_000, "tic-tac-toe or connect-four")
+    _whole_run(planner, 500_000, "tic-tac-toe or connect-four")
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(

@@ -5,8 +5,9 @@ action leads to, prediction f what is worth doing there and what that is worth. 
 tree of them. Nothing in it paints: a hidden state need not say what the world looks like.
 """
 
-from wmlib.agents.muzero.agent import MuZero, MuZeroConfig, MuZeroPlayer, Spaces, losses
+from wmlib.agents.muzero.agent import MuZero, MuZeroPlayer, losses
 from wmlib.agents.muzero.buffer import Batch, Buffer, Played
+from wmlib.agents.muzero.config import MuZeroConfig, Spaces
 from wmlib.agents.muzero.networks import NetworkConfig, Networks, Support
 from wmlib.agents.muzero.search import Root, Searched, Step, search, with_noise
 from wmlib.agents.muzero.self_play import World, play

@@ -25,7 +25,8 @@ class Played(NamedTuple):
     policies: np.ndarray
     """(N, A) float32, shares of a search's visits"""
     values: np.ndarray
-    """(N,) float32, that a search gave to who was to move"""
+    """(N,) float32, what the action earns, says a search, that most simulations began with (paper:
+    the mean of all simulations; but those that explore earn less than is there)"""
     ends: np.ndarray
     """(N,) int64, how many steps are left in the game, this one among them"""
 

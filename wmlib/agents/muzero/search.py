@@ -60,8 +60,8 @@ class Searched(NamedTuple):
 
     @property
     def greedy(self) -> np.ndarray:
-        """(B,) what the action earned that most simulations began with: what to expect of who does
-        not explore."""
+        """(B,) what the action earned that most simulations began with: what to expect of a player
+        who does not explore."""
         best: np.ndarray = self.actions[np.arange(len(self.visits)), self.visits.argmax(1)]
         return best
 

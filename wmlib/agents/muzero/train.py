@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from wmlib.agents.muzero.agent import MuZero, MuZeroConfig, Spaces
+from wmlib.agents.muzero.agent import MuZero
+from wmlib.agents.muzero.config import MuZeroConfig, Spaces
 from wmlib.agents.muzero.self_play import World, play, random_states
 from wmlib.checkpoint import made_by
 from wmlib.learning import RunSeed, table
@@ -28,7 +29,7 @@ REANALYZED = 1024
 def train_muzero(
     world: Any,
     *,
-    steps: PositiveInt = 800_000,
+    steps: PositiveInt = 500_000,
     seed: RunSeed = 0,
     config: MuZeroConfig | None = None,
     folder: str | Path | None = None,
