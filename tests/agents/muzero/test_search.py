@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from wmlib.agents.muzero import Root, Searched, Step, search, with_noise
+from wmlib.agents.muzero import Root, Searched, Step, masked, plain, search, with_noise
 from wmlib.agents.muzero.exact import finite_model, game_model
 from wmlib.agents.muzero.plain import run_mcts
 from wmlib.envs.boards import TicTacToe, minimax
@@ -83,6 +83,32 @@ def test_visits_are_those_of_a_plain_tree_for_one_game(seed: int, sign: float) -
         np.testing.assert_allclose(searched.actions[game], values, atol=1e-12)
 
 
+def test_scaling_among_siblings_as_in_mctx_is_another_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is far better or worse elsewhere in the tree makes siblings look alike; in mctx not."""
+
+    def among_siblings(
+        parent: plain.Node, child: plain.Node, bounds: plain.Bounds, c1: float, c2: float
+    ) -> float:
+        near = plain.Bounds(next((c.worth for c in parent.children.values() if c.visits), 0.0))
+        for other in parent.children.values():
+            if other.visits:
+                near.update(other.worth)
+        return score(parent, child, near, c1, c2)
+
+    score = plain.score
+    root, recurrent_fn = random_model(0, 4, 1.0)
+    ours = search(root, recurrent_fn, 60).visits
+    monkeypatch.setattr(plain, "score", among_siblings)
+    theirs = [
+        plain.run_mcts(*(part[game] for part in root), recurrent_fn, 60, np.ones(4, bool))[0]
+        for game in range(5)
+    ]
+    assert (ours != theirs).any(1).all()
+    assert (ours.argmax(1) == np.argmax(theirs, 1)).mean() >= 0.6  # though mostly of one mind
+
+
 def optimal_share(positions: np.ndarray, simulations: int, sign: float = -1.0) -> float:
     solution = minimax(GAME)
     cells = solution.cells[positions]
@@ -141,9 +167,9 @@ def test_nothing_hangs_on_the_scale_of_rewards() -> None:
 def test_noise_is_a_distribution_over_what_is_legal() -> None:
     prior = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
     legal = np.array([[True, True, False], [True, True, False]])
-    quiet = with_noise(prior, legal, 0.0, 0.3, np.random.default_rng(0))
+    quiet = masked(prior, legal)
     np.testing.assert_allclose(quiet, [[7 / 9, 2 / 9, 0], [0.5, 0.5, 0]], atol=1e-8)
-    drawn = with_noise(prior.repeat(2000, 0), legal.repeat(2000, 0), 0.25, 0.3,
+    drawn = with_noise(quiet.repeat(2000, 0), legal.repeat(2000, 0), 0.25, 0.3,
                        np.random.default_rng(0))  # fmt: skip
     np.testing.assert_allclose(drawn.sum(1), 1)
     assert (drawn[:, 2] == 0).all() and (drawn[:2000, 0] >= 0.75 * 7 / 9 - 1e-6).all()

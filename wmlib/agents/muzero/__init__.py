@@ -9,7 +9,7 @@ from wmlib.agents.muzero.agent import MuZero, MuZeroPlayer, losses
 from wmlib.agents.muzero.buffer import Batch, Buffer, Played
 from wmlib.agents.muzero.config import MuZeroConfig, Spaces
 from wmlib.agents.muzero.networks import NetworkConfig, Networks, Support
-from wmlib.agents.muzero.search import Root, Searched, Step, search, with_noise
+from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
 from wmlib.agents.muzero.self_play import World, play
 from wmlib.agents.muzero.train import train_muzero
 
@@ -29,6 +29,7 @@ __all__ = [
     "Support",
     "World",
     "losses",
+    "masked",
     "play",
     "search",
     "train_muzero",

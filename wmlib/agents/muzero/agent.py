@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from wmlib.agents.muzero.buffer import Batch, Buffer
 from wmlib.agents.muzero.config import MuZeroConfig, Spaces
 from wmlib.agents.muzero.networks import Networks
-from wmlib.agents.muzero.search import Root, Searched, Step, search, with_noise
+from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
 from wmlib.agents.muzero.self_play import World
 from wmlib.learning import load_agent, save_agent
 from wmlib.runs import Row
@@ -106,10 +106,11 @@ class MuZero:
             rng: of the root's noise; None: none.
         """
         root, config = self.root(observations), self.config
-        share = 0.0 if rng is None else config.noise
-        rng = rng or np.random.default_rng(0)
-        root = root._replace(prior=with_noise(root.prior, legal, share, config.alpha, rng))
-        return search(root, self.recurrent_fn, simulations or config.simulations, legal)
+        prior = masked(root.prior, legal)  # (N, A)
+        if rng is not None:
+            prior = with_noise(prior, legal, config.noise, config.alpha, rng)
+        count = config.simulations if simulations is None else simulations
+        return search(root._replace(prior=prior), self.recurrent_fn, count, legal)
 
     def buffer(self) -> Buffer:
         """An empty one, for what this agent plays."""

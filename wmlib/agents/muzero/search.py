@@ -160,20 +160,25 @@ def check_legal(legal: np.ndarray) -> None:
         raise ValueError(f"nothing is legal at root {int(legal.any(1).argmin())}")
 
 
+def masked(prior: np.ndarray, legal: np.ndarray) -> np.ndarray:
+    """Priors (B, A) of legal actions alone, which sum to 1 again."""
+    kept = np.where(legal, prior.astype(float) + 1e-9, 0)  # (B, A) even where none is likely
+    shares: np.ndarray = kept / kept.sum(1, keepdims=True)
+    return shares
+
+
 def with_noise(
     prior: np.ndarray, legal: np.ndarray, share: float, alpha: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Priors (B, A) of legal actions alone, mixed with draws from a Dirichlet distribution.
+    """Priors (B, A) mixed with draws from a Dirichlet distribution over legal actions (B, A).
 
     Args:
-        prior: (B, A).
+        prior: (B, A), 0 where it is not legal.
         legal: (B, A).
         share: of the noise, in [0, 1].
         alpha: of the distribution: the smaller, the fewer actions share the noise.
         rng: that it is drawn with.
     """
-    kept = np.where(legal, prior.astype(float) + 1e-9, 0)  # (B, A)
-    noise = rng.standard_gamma(alpha, prior.shape) * legal + 1e-30 * legal  # (B, A)
-    mixed: np.ndarray = (1 - share) * kept / kept.sum(1, keepdims=True)
-    mixed += share * noise / noise.sum(1, keepdims=True)
+    drawn = (rng.standard_gamma(alpha, prior.shape) + 1e-30) * legal  # (B, A)
+    mixed: np.ndarray = (1 - share) * prior + share * drawn / drawn.sum(1, keepdims=True)
     return mixed
