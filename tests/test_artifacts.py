@@ -39,11 +39,18 @@ def test_files_above_a_notebook_are_found_without_a_checkout(
         artifact("gone")
 
 
-def test_nobody_can_beat_the_shipped_player_of_tic_tac_toe() -> None:
+@pytest.mark.parametrize(
+    "alone", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["together", "alone"]
+)
+def test_nobody_can_beat_the_shipped_player_of_tic_tac_toe(alone: bool) -> None:
     agent, game = load(ROOT / "artifacts" / "muzero-tictactoe"), TicTacToe()
     assert agent.environment == game.name
-    began, followed = every_line(game, agent.player(game))
+    began, followed = every_line(game, agent.player(game), alone)
     assert began.losses == followed.losses == 0 and began.games > 50 < followed.games
+
+
+def test_the_shipped_player_of_tic_tac_toe_knows_almost_every_position() -> None:
+    agent, game = load(ROOT / "artifacts" / "muzero-tictactoe"), TicTacToe()
     solution = minimax(game)
     for simulations, bar in ((0, 0.98), (50, 0.99)):
         moves = agent.player(game, simulations).move(solution.cells)

@@ -38,6 +38,7 @@ def lines(cells: tuple[int, ...], player: First, ours: bool) -> list[int]:
 def test_every_line_is_walked() -> None:
     for wise in (True, False):
         found = every_line(GAME, First(wise))
+        assert found == every_line(GAME, First(wise), alone=False)
         for ours, match in zip((True, False), found, strict=True):
             ends = lines((0,) * 9, First(wise), ours)
             assert match == Match(ends.count(1), ends.count(0), ends.count(-1))

@@ -60,27 +60,32 @@ def _counted(results: np.ndarray) -> Match:
 
 
 @typed
-def every_line(game: Game, player: Player) -> tuple[Match, Match]:
+def every_line(game: Game, player: Player, alone: bool = True) -> tuple[Match, Match]:
     """All that can happen to a player who draws nothing, whatever the opponent does.
 
-    The player is asked for its move in one position at a time, as in a game against a person: in
-    another company a network's numbers may differ in their last bits.
+    Args:
+        game: that is played.
+        player: whose moves are one in each position.
+        alone: ask for a move in one position at a time, as in a game against a person; else in all
+            at once. That is faster, but in company a network's numbers may differ in their last
+            bits.
 
     Returns:
         How every line ends in which the player begins, and every line in which the opponent does.
         Where both come to 0 losses, nobody can beat the player.
     """
-    began, followed = (_lines(game, player, ours) for ours in (True, False))
+    began, followed = (_lines(game, player, ours, alone) for ours in (True, False))
     return began, followed
 
 
-def _lines(game: Game, player: Player, ours: bool) -> Match:
+def _lines(game: Game, player: Player, ours: bool, alone: bool) -> Match:
     rng, ended, cells = np.random.default_rng(0), [np.empty(0)], game.start(1)
     while len(cells):
         if ours:
             different, back = np.unique(cells, axis=0, return_inverse=True)
-            moves = [player.move(one[None], rng)[0] for one in different]
-            cells, rewards, over = game.step(cells, np.array(moves)[back.reshape(-1)])
+            asked = np.split(different, len(different)) if alone else [different]
+            moves = np.concatenate([player.move(some, rng) for some in asked])
+            cells, rewards, over = game.step(cells, moves[back.reshape(-1)])
         else:
             _, (cells, rewards, over) = every_move(game, cells)
         ended.append(rewards[over] if ours else -rewards[over])
