@@ -112,7 +112,8 @@ def search(
     allowed = np.ones((B, A), bool) if legal is None else legal
     check_legal(allowed)
     child = np.full(I * A, -1)  # (E,) the node behind an edge; -1: none
-    visits, values, rewards, discounts = np.zeros((4, I * A))  # (E,) each
+    visits, rewards, discounts = np.zeros((3, I * A))  # (E,) each
+    values = np.full(I * A, -np.inf)  # (E,) -inf: never taken
     n, q = visits.reshape(I, A), values.reshape(I, A)  # the same numbers, node by node
     priors, counts = np.zeros((I, A)), np.ones(I, int)
     states = np.empty((I, *root.state.shape[1:]), root.state.dtype)
@@ -125,9 +126,9 @@ def search(
         spread = np.maximum(high - low, 1e-9)  # (B,)
         walking, node, path = games, games, list[tuple[np.ndarray, np.ndarray]]()
         while len(walking):  # (W,) of the games
-            taken = n[node]  # (W, A)
-            scaled = (q[node] - low[walking, None]) / spread[walking, None] * (taken > 0)
-            scores = scaled + weights[counts[node], None] * priors[node] / (1 + taken)  # (W, A)
+            scaled = (q[node] - low[walking][:, None]) / spread[walking][:, None]  # (W, A)
+            curious = weights[counts[node]][:, None] * priors[node] / (1 + n[node])  # (W, A)
+            scores = np.maximum(scaled, 0) + curious
             if not path:
                 scores[~allowed] = -np.inf
             edge = node * A + scores.argmax(1)  # (W,)
@@ -140,18 +141,18 @@ def search(
         child[last] = np.where(discounts[last] == 0, -1, new + games)
         priors[new : new + B], states[new : new + B] = step.prior, step.state
         value, earned = step.value.astype(float), list[np.ndarray]()  # (B,) for who is to move
-        for walked, edge in reversed(path):
-            value[walked] = rewards[edge] + discounts[edge] * value[walked]
-            earned.insert(0, value[walked])
-        owners, walked_edges = (np.concatenate(parts) for parts in zip(*path, strict=True))
-        counts[walked_edges // A] += 1
-        visits[walked_edges] += 1
-        mean = values[walked_edges]
-        mean += (np.concatenate(earned) - mean) / visits[walked_edges]
-        values[walked_edges] = mean
+        for walking, edge in reversed(path):
+            value[walking] = rewards[edge] + discounts[edge] * value[walking]
+            earned.insert(0, value[walking])
+        owners, walked = (np.concatenate(parts) for parts in zip(*path, strict=True))
+        counts[walked // A] += 1
+        visits[walked] += 1
+        mean = np.where(visits[walked] > 1, values[walked], 0)
+        mean += (np.concatenate(earned) - mean) / visits[walked]
+        values[walked] = mean
         np.minimum.at(low, owners, mean)
         np.maximum.at(high, owners, mean)
-    return Searched(n[:B].copy(), q[:B].copy())
+    return Searched(n[:B].copy(), np.where(n[:B] > 0, q[:B], 0))
 
 
 def check_legal(legal: np.ndarray) -> None:
