@@ -12,8 +12,9 @@ The parts:
 - speed: simulations a second, of 128 games of tic-tac-toe side by side, and of a tree in plain
   Python, one game at a time. Run it alone, on an idle machine.
 
-Seconds are processor time of one core. A row is written as soon as it is there; a run that is
-killed goes on with the rows it lacks. The trained agents are kept in --runs.
+Seconds are processor time of one core. A row is written as soon as it is there, and the script goes
+on with the rows it lacks. The trained agents are kept in --runs; a training that was killed begins
+anew, so that all of its seconds count.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import argparse
 import dataclasses
 import json
 import platform
+import shutil
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -86,6 +88,7 @@ def train(seed: int, steps: int, runs: Path) -> Row:
         print(json.dumps(curve[-1]), flush=True)
         spent += time.process_time() - paused
 
+    shutil.rmtree(runs / f"{seed}", ignore_errors=True)
     began = time.process_time()
     marks = [steps * mark // MARKS for mark in range(1, MARKS + 1)]
     agent = train_muzero(
