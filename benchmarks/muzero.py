@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import shutil
 import time
@@ -148,8 +149,8 @@ def speed(runs: Path) -> Row:
                 "plain": round(np.median(plain)),
                 "ratio": round(float(np.median(arrays[1:]) / np.median(plain)), 1),
             }  # fmt: skip
-    return {"games": games, "trained": trained, "found": found,
-            "threads": torch.get_num_threads()}  # fmt: skip
+    return {"games": games, "trained": trained, "found": found, "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1), "threads": torch.get_num_threads()}  # fmt: skip
 
 
 def tasks(parts: list[str], seeds: int) -> list[Row]:
