@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from wmlib import artifacts
 from wmlib.agents import load
 from wmlib.artifacts import artifact, load_results
+from wmlib.envs.boards import TicTacToe, minimax
 from wmlib.evaluation import evaluate
+from wmlib.matches import every_line
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +37,24 @@ def test_files_above_a_notebook_are_found_without_a_checkout(
     assert artifact("world-models-car-racing") == there
     with pytest.raises(FileNotFoundError, match=r"artifacts/gone lies neither in .*site-packages"):
         artifact("gone")
+
+
+@pytest.mark.parametrize(
+    "alone", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["together", "alone"]
+)
+def test_nobody_can_beat_the_shipped_player_of_tic_tac_toe(alone: bool) -> None:
+    agent, game = load(ROOT / "artifacts" / "muzero-tictactoe"), TicTacToe()
+    assert agent.environment == game.name
+    began, followed = every_line(game, agent.player(game), alone)
+    assert began.losses == followed.losses == 0 and began.games > 50 < followed.games
+
+
+def test_the_shipped_player_of_tic_tac_toe_knows_almost_every_position() -> None:
+    agent, game = load(ROOT / "artifacts" / "muzero-tictactoe"), TicTacToe()
+    solution = minimax(game)
+    for simulations, bar in ((0, 0.98), (50, 0.99)):
+        moves = agent.player(game, simulations).move(solution.cells)
+        assert solution.best[np.arange(4520), moves].mean() >= bar
 
 
 def test_the_shipped_catcher_catches() -> None:

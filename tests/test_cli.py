@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from wmlib import cli, commands
+from wmlib.agents.muzero import MuZeroConfig, NetworkConfig
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
@@ -350,6 +351,44 @@ def test_world_models_are_trained_and_scored_on_another_world(
     assert main(train) == 2
     assert "go on with it by --resume" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
+
+
+def test_muzero_is_trained_and_plays_matches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tiny = MuZeroConfig(NetworkConfig(state=4, units=8), simulations=3, games=16, batch=8)
+    monkeypatch.setattr("wmlib.agents.muzero.train.MuZeroConfig", lambda: tiny)
+    out = str(tmp_path / "run")
+    train = ["train", "muzero", "--env", "tic-tac-toe", "--steps", "300", "--out", out, "--json"]
+    assert main(train) == 0
+    told = said(capsys)
+    assert told["environment"] == "tic-tac-toe" and 300 <= told["real_steps"] < 600
+    match = ["evaluate", out, "--episodes", "11", "--json", "--opponent"]
+    for opponent in ("perfect", "random"):
+        assert main([*match, opponent, "--simulations", "5", "--record"]) == 0
+        told = said(capsys)
+        assert (told["opponent"], told["simulations"], told["episodes"]) == (opponent, 5, 11)
+        assert told["wins"] + told["draws"] + told["losses"] == 11
+        assert opponent == "random" or told["wins"] == 0
+    assert set(load_checkpoint(tmp_path / "run" / "agent.safetensors", "muzero")[1]["scored"]) == {
+        "perfect", "random"
+    }  # fmt: skip
+    for wrong, message in (
+        ([*match, "clever"], "--opponent must be perfect or random, got clever"),
+        ([*match[:-1]], "--opponent must be perfect or random, got None"),
+        ([*match, "random", "--simulations", "-1"], "simulations must be at least 0, got -1"),
+        ([*match, "random", "--action-repeat", "3"], "--action-repeat is not for tic-tac-toe"),
+        (train, "go on with it by --resume"),
+        ([*train[:3], "chess", *train[4:]], "no board game 'chess'; there are tic-tac-toe, conn"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
+    assert main([*train, "--resume"]) == 0
+
+
+def test_opponents_are_for_board_games(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["evaluate", str(folder), "--opponent", "random"]) == 2
+    assert "--opponent is for board games" in capsys.readouterr().err
 
 
 @pytest.mark.slow

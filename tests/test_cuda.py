@@ -14,6 +14,9 @@ from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, Spaces
 from wmlib.agents.dyna import NeuralModel, NeuralPolicy, TransitionBuffer
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE
+from wmlib.agents.muzero import MuZero, MuZeroConfig
+from wmlib.agents.muzero.config import Spaces as WorldSpaces
+from wmlib.agents.muzero.train import Run
 from wmlib.agents.pets import EnsembleConfig, PETSConfig, pendulum_reward, train_pets
 from wmlib.agents.world_models import gradients
 from wmlib.agents.world_models.car_racing import train_car_racing
@@ -30,6 +33,7 @@ from wmlib.agents.world_models.train import train_world_models
 from wmlib.agents.world_models.value import ValueConfig
 from wmlib.agents.world_models.vision import VisionConfig, train_vision
 from wmlib.collecting import collect
+from wmlib.envs.boards import TicTacToe
 from wmlib.episodes import run_episode
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.learning import learn_online
@@ -207,6 +211,16 @@ def test_dreamers_learn_and_act_there(kind: str) -> None:
     learn_online(agent, env, steps=600, seed=0, first=200, ratio=0.005, progress=False)
     assert agent.updates == 3 and all(on(CUDA, module) for module in agent.modules.values())
     assert len(run_episode(env, agent.policy(), 1)) == 20
+
+
+@needs_cuda
+def test_muzero_plays_searches_and_learns_there() -> None:
+    game, config = TicTacToe(), MuZeroConfig(simulations=4, games=16, ratio=0.05)
+    agent = MuZero(WorldSpaces.of(game), config, seed=0, device=CUDA)
+    Run(agent, game, 100, None).go((), None, 1, progress=False)
+    assert agent.updates >= 5 and all(on(CUDA, module) for module in agent.modules.values())
+    cells = game.start(3)
+    assert game.legal(cells)[np.arange(3), agent.player(game, 5).move(cells)].all()
 
 
 @needs_cuda

@@ -32,6 +32,7 @@ from wmlib.train_commands import (
     run_dreamer,
     run_dreamerv3,
     run_memory,
+    run_muzero,
     run_vision,
     run_world_models,
 )
@@ -102,6 +103,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "world-models": "every finished stage",
                 "dreamer": "the last state that was saved",
                 "dreamerv3": "the last state that was saved",
+                "muzero": "the last state that was saved",
             }
             kept = whole.get(options.part, "the last state that was saved")
             again = "with --resume" if options.part in whole else "by the same command"
@@ -176,6 +178,10 @@ def parser() -> argparse.ArgumentParser:
         parts, "dreamerv3", "DreamerV3, on any observations and actions", run_dreamerv3
     )
     _whole_run(third, 3000)
+    planner = _command(
+        parts, "muzero", "MuZero against itself, on tic-tac-toe or connect-four", run_muzero
+    )
+    _whole_run(planner, 500_000, "tic-tac-toe or connect-four")
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(
@@ -213,13 +219,19 @@ def parser() -> argparse.ArgumentParser:
     score = _command(
         commands, "evaluate", "score an agent in the environment it was trained on", run_evaluate
     )
-    score.add_argument("folder", type=Path, help="holds vision, memory and controller .safetensors")
+    score.add_argument("folder", type=Path, help="of a trained agent")
+    score.add_argument(
+        "--opponent", help="of a board game: perfect, random; prints wins, draws and losses"
+    )
+    score.add_argument(
+        "--simulations", type=int, help="of each of MuZero's searches (default: 50; 0: none)"
+    )
     score.add_argument("--episodes", type=int, default=32, help="(default: 32)")
     score.add_argument(
         "--seed", type=int, default=900_000, help="of the first episode (default: 900000)"
     )
     score.add_argument("--action-repeat", type=int, help="CarRacing's, as in training (default: 3)")
-    score.add_argument("--record", action="store_true", help="write the score into C's manifest")
+    score.add_argument("--record", action="store_true", help="write the score into the manifest")
     _jobs(score)
 
     dream = _command(commands, "dream", "let an agent drive in its own dream", run_dream)
@@ -271,8 +283,10 @@ def _seed_out_jobs(command: argparse.ArgumentParser, out: str) -> None:
     _jobs(command)
 
 
-def _whole_run(command: argparse.ArgumentParser, steps: int) -> None:
-    command.add_argument("--env", required=True, help="a registered id, or MODULE:ID")
+def _whole_run(
+    command: argparse.ArgumentParser, steps: int, env: str = "a registered id, or MODULE:ID"
+) -> None:
+    command.add_argument("--env", required=True, help=env)
     command.add_argument("--steps", type=int, default=steps, help=f"real ones (default: {steps})")
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
     command.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import os
 import subprocess
@@ -11,7 +12,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # commands import what they need when they run
+    from wmlib.agents.muzero import MuZero
 
 Result = dict[str, Any]
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"  # of a checkout; a wheel has none
@@ -58,11 +62,17 @@ def run_collect(options: argparse.Namespace) -> Result:
 
 def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib import agents
+    from wmlib.agents.muzero import MuZero
     from wmlib.agents.world_models.recipes import ENV_ID, OFFICIAL_ID
     from wmlib.checkpoint import record_score
     from wmlib.evaluation import evaluate
 
     agent = agents.load(options.folder)
+    if isinstance(agent, MuZero):
+        return _match(options, agent)
+    for name in ("opponent", "simulations"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is for board games, this agent plays {agent.environment}")
     env_id, env_kwargs = agent.environment, {}
     if env_id == ENV_ID:
         env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
@@ -77,6 +87,32 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     if options.record:
         record_score(options.folder / agent.FILE, agent.KIND, score.as_dict())
     return score.as_dict()
+
+
+def _match(options: argparse.Namespace, agent: MuZero) -> Result:
+    """A match of many games, in which the players begin in turns."""
+    from wmlib.checkpoint import record_score
+    from wmlib.envs.boards import PerfectPlayer, RandomPlayer, board
+    from wmlib.matches import play_match
+
+    kinds: dict[str, Any] = {"perfect": PerfectPlayer, "random": RandomPlayer}
+    if options.opponent not in kinds:
+        raise ValueError(f"--opponent must be perfect or random, got {options.opponent}")
+    if options.action_repeat is not None:
+        raise ValueError(f"--action-repeat is not for {agent.environment}")
+    if options.record:
+        check_place(options.folder)
+    game = board(agent.environment)
+    given = {} if options.simulations is None else {"simulations": options.simulations}
+    player, opponent = agent.player(game, **given), kinds[options.opponent](game)
+    match = play_match(game, player, opponent, options.episodes, options.seed)
+    told = dataclasses.asdict(match)
+    if options.record:
+        record_score(options.folder / agent.FILE, agent.KIND, {options.opponent: told})
+    return {
+        "environment": agent.environment, "opponent": options.opponent,
+        "simulations": player.simulations, "episodes": options.episodes, **told,
+    }  # fmt: skip
 
 
 def run_dream(options: argparse.Namespace) -> Result:

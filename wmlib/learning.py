@@ -36,21 +36,25 @@ SEEDS = 1_000_000
 RunSeed = Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)]
 
 
-class Learner(Protocol):
-    """An agent that learns while it plays."""
+class Kept(Protocol):
+    """An agent that can be saved."""
 
     FILE: str
     """that it is saved in, in its folder"""
     KIND: str
     """of that checkpoint"""
 
-    updates: int
-    """batches learned from so far; a run sets it when it goes on"""
-
     @property
     def modules(self) -> Mapping[str, nn.Module]:
         """All that it learns, by name."""
         ...
+
+
+class Learner(Kept, Protocol):
+    """An agent that learns while it plays."""
+
+    updates: int
+    """batches learned from so far; a run sets it when it goes on"""
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Adam]: ...
@@ -73,10 +77,11 @@ class Learner(Protocol):
 
 
 Trained = TypeVar("Trained", bound=Learner)
+Loaded = TypeVar("Loaded", bound=Kept)
 Config = TypeVar("Config")
 
 
-def save_agent(agent: Learner, config: Any, folder: str | Path, made: Mapping[str, Any]) -> None:
+def save_agent(agent: Kept, config: Any, folder: str | Path, made: Mapping[str, Any]) -> None:
     """Save all networks of an agent as one checkpoint in a folder, which is made if need be.
 
     Args:
@@ -90,8 +95,8 @@ def save_agent(agent: Learner, config: Any, folder: str | Path, made: Mapping[st
 
 
 def load_agent(
-    kind: type[Trained], config: type[Config], make: Callable[[Config], Trained], folder: str | Path
-) -> tuple[Trained, str]:
+    kind: type[Loaded], config: type[Config], make: Callable[[Config], Loaded], folder: str | Path
+) -> tuple[Loaded, str]:
     """An agent that `save_agent` saved, and the id of the environment it was trained on.
 
     Raises:

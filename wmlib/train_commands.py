@@ -48,6 +48,15 @@ def run_dreamerv3(options: argparse.Namespace) -> Result:
     return _whole(options, DreamerV3.FILE, DreamerV3.KIND)
 
 
+def run_muzero(options: argparse.Namespace) -> Result:
+    from wmlib.agents.muzero import MuZero, train_muzero
+    from wmlib.envs.boards import board
+
+    given = _of_whole(options)
+    train_muzero(board(given.pop("env_id")), **given)
+    return _whole(options, MuZero.FILE, MuZero.KIND)
+
+
 def _of_whole(options: argparse.Namespace) -> dict[str, Any]:
     """What every training of a whole agent is asked."""
     return {

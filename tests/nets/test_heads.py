@@ -9,6 +9,8 @@ from torch.distributions import Categorical
 
 from wmlib.nets.heads import (
     expected,
+    signed_hyperbolic,
+    signed_parabolic,
     straight_through,
     symexp,
     symexp_bins,
@@ -25,6 +27,15 @@ def test_symlog_and_symexp_undo_one_another() -> None:
     x = torch.tensor([-1e6, -3.0, -1e-4, 0.0, 1e-4, 1.0, 2e5], dtype=torch.float64)
     torch.testing.assert_close(symexp(symlog(x)), x)
     assert float(symlog(torch.tensor(math.e - 1))) == pytest.approx(1)
+
+
+def test_muzeros_scale_and_its_inverse_undo_one_another() -> None:
+    x = torch.tensor([-1e4, -115.0, -1.0, -1e-4, 0.0, 1e-3, 1.0, 500.0], dtype=torch.float64)
+    torch.testing.assert_close(signed_parabolic(signed_hyperbolic(x)), x)
+    assert float(signed_hyperbolic(x[5 + 1])) == pytest.approx(math.sqrt(2) - 1 + 0.001)
+    single = torch.tensor([-1.0, 1e-3, 1.0, 300.0])
+    back = signed_parabolic(signed_hyperbolic(single))
+    torch.testing.assert_close(back, single, rtol=1e-5, atol=1e-7)
 
 
 def test_bins_are_symmetric_and_reach_far() -> None:

@@ -15,10 +15,12 @@ def load(folder: str | Path) -> Any:
     """
     from wmlib.agents.dreamer.agent import Dreamer
     from wmlib.agents.dreamerv3.agent import DreamerV3
+    from wmlib.agents.muzero.agent import MuZero
     from wmlib.agents.world_models.agent import Agent
     from wmlib.checkpoint import kind_of
 
     path = Path(folder, Dreamer.FILE)
     if not path.exists():
         return Agent.load(folder)
-    return (DreamerV3 if kind_of(path) == DreamerV3.KIND else Dreamer).load(folder)
+    kinds: dict[str, Any] = {kind.KIND: kind for kind in (DreamerV3, MuZero)}
+    return kinds.get(kind_of(path), Dreamer).load(folder)

@@ -19,6 +19,19 @@ def symexp(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.expm1(torch.abs(x))
 
 
+def signed_hyperbolic(x: Tensor, epsilon: float = 0.001) -> Tensor:
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x (Pohlen et al. 2018): MuZero's scale."""
+    return torch.sign(x) * (torch.sqrt(torch.abs(x) + 1) - 1) + epsilon * x
+
+
+def signed_parabolic(x: Tensor, epsilon: float = 0.001) -> Tensor:
+    """The inverse of `signed_hyperbolic`."""
+    inside = torch.abs(x) + 1 + epsilon
+    # (sqrt(1 + 4 e y) - 1) / 2 e, written so that no two numbers near 1 are subtracted.
+    root = 2 * inside / (torch.sqrt(1 + 4 * epsilon * inside) + 1)
+    return torch.sign(x) * (root**2 - 1)
+
+
 def symexp_bins(count: int = 255, reach: float = 20.0) -> Tensor:
     """Numbers (K,) from -e^reach to e^reach, dense near 0, symmetric, with 0 in the middle.
 

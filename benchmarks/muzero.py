@@ -1,0 +1,238 @@
+"""Chapter 7's measurements of MuZero on tic-tac-toe, whose rules it is never told.
+
+    python benchmarks/muzero.py --seeds 3
+    python benchmarks/muzero.py --parts search speed
+
+The parts:
+- train: from nothing to a player, seed by seed; on the way, at ten marks, the share of all 4,520
+  positions in which it finds an optimal move; in the end every line that an opponent can choose, as
+  either side, and 1,000 games against a perfect and against a random player;
+- search: in 200 random finite worlds with an exact model, how far the root's value and its best
+  action are from value iteration's, against simulations;
+- speed: simulations a second, of 128 games of tic-tac-toe side by side, and of a tree in plain
+  Python, one game at a time. Run it alone, on an idle machine.
+
+Seconds are processor time of one core. A row is written as soon as it is there, and the script goes
+on with the rows it lacks. The trained agents are kept in --runs; a training that was killed begins
+anew, so that all of its seconds count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wmlib.agents.muzero import MuZero, MuZeroConfig, Spaces, search, train_muzero
+from wmlib.agents.muzero.exact import finite_model
+from wmlib.agents.muzero.plain import run_mcts
+from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
+from wmlib.envs.finite import FiniteMDPs
+from wmlib.matches import every_line, play_match
+from wmlib.storage import write_atomically
+
+OUT = Path(__file__).parent / "results" / "muzero.json"
+GAME = TicTacToe()
+SOLUTION = minimax(GAME)
+CONFIG = MuZeroConfig()
+STEPS, MARKS, SIMULATIONS, GAMES = 500_000, 10, 50, 1000
+BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000}
+Row = dict[str, Any]
+
+
+def optimal(agent: MuZero, simulations: int) -> float:
+    """The share of all positions in which it takes one of the best moves."""
+    moves = agent.player(GAME, simulations).move(SOLUTION.cells)
+    return round(float(SOLUTION.best[np.arange(len(moves)), moves].mean()), 4)
+
+
+def examined(agent: MuZero) -> Row:
+    """All that the final player is asked."""
+    player = agent.player(GAME, SIMULATIONS)
+    lines = every_line(GAME, player)
+    matches = {
+        name: play_match(GAME, player, opponent, GAMES, 0)
+        for name, opponent in (("perfect", PerfectPlayer(GAME)), ("random", RandomPlayer(GAME)))
+    }
+    return {
+        "simulations": SIMULATIONS,
+        "by_search": optimal(agent, SIMULATIONS),
+        "by_network": optimal(agent, 0),
+        "lines": dict(zip(("begins", "follows"), map(dataclasses.asdict, lines), strict=True)),
+        "matches": {name: dataclasses.asdict(match) for name, match in matches.items()},
+    }
+
+
+def train(seed: int, steps: int, runs: Path) -> Row:
+    """One player, from nothing."""
+    curve: list[Row] = []
+    spent = 0.0  # on examinations
+
+    def after(used: int, agent: MuZero) -> None:
+        nonlocal spent
+        paused = time.process_time()
+        curve.append({
+            "real_steps": used, "updates": agent.updates,
+            "seconds": round(paused - began - spent, 1),
+            "by_search": optimal(agent, SIMULATIONS), "by_network": optimal(agent, 0),
+        })  # fmt: skip
+        print(json.dumps(curve[-1]), flush=True)
+        spent += time.process_time() - paused
+
+    shutil.rmtree(runs / f"{seed}", ignore_errors=True)
+    began = time.process_time()
+    marks = [steps * mark // MARKS for mark in range(1, MARKS + 1)]
+    agent = train_muzero(
+        GAME, steps=steps, seed=seed, config=CONFIG, folder=runs / f"{seed}", marks=marks,
+        after=after, progress=False,
+    )  # fmt: skip
+    seconds = time.process_time() - began - spent
+    return {
+        "steps": steps, "seconds": round(seconds, 1), "curve": curve, **examined(agent),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def search_errors(simulations: int) -> Row:
+    """How far a search is from value iteration in 200 worlds."""
+    mdps, noise = FiniteMDPs(200, discount=0.5), 0.3
+    root, recurrent_fn = finite_model(mdps, noise)
+    truth = mdps.values()[:, 0]  # (W, A)
+    searched = search(root, recurrent_fn, simulations)
+    best = truth.max(1)  # (W,)
+    lost = best - truth[np.arange(len(best)), searched.visits.argmax(1)]  # (W,)
+    wrong = np.abs(searched.value - best)  # (W,)
+    return {
+        "worlds": len(best), "discount": mdps.discount, "noise": noise,
+        "value_error": round(float(wrong.mean()), 5),
+        "value_error_quantiles": [round(float(q), 5) for q in np.quantile(wrong, (0.05, 0.95))],
+        "action_loss": round(float(lost.mean()), 6),
+        "best_action": round(float((lost < 1e-9).mean()), 4),
+    }  # fmt: skip
+
+
+def speed(runs: Path) -> Row:
+    """Simulations a second of a trained agent, and of a new one if there is none."""
+    trained = (runs / "0" / MuZero.FILE).exists()
+    agent = MuZero.load(runs / "0") if trained else MuZero(Spaces.of(GAME), CONFIG)
+    rng, games, few = np.random.default_rng(0), 128, 2
+    found: dict[str, Row] = {}
+    for start, cells in (
+        ("empty boards", GAME.start(games)),
+        ("any positions", SOLUTION.cells[rng.choice(len(SOLUTION.cells), games, replace=False)]),
+    ):
+        seen, legal = GAME.observe(cells), GAME.legal(cells)
+        for simulations in (25, 50):
+            arrays, plain = [], []
+            for _ in range(9):
+                began = time.process_time()
+                agent.think(seen, legal, simulations, rng)
+                arrays.append(games * simulations / (time.process_time() - began))
+            root = agent.root(seen)
+            for game in range(few):
+                began = time.process_time()
+                run_mcts(root.prior[game], float(root.value[game]), root.state[game],
+                         agent.recurrent_fn, simulations, legal[game])  # fmt: skip
+                plain.append(simulations / (time.process_time() - began))
+            found[f"{start}, {simulations}"] = {
+                "rates": [round(rate) for rate in arrays], "median": round(np.median(arrays[1:])),
+                "plain": round(np.median(plain)),
+                "ratio": round(float(np.median(arrays[1:]) / np.median(plain)), 1),
+            }  # fmt: skip
+    return {"games": games, "trained": trained, "found": found, "cores": os.cpu_count(),
+            "load": round(os.getloadavg()[0], 1), "threads": torch.get_num_threads()}  # fmt: skip
+
+
+def tasks(parts: list[str], seeds: int) -> list[Row]:
+    """What each row is named by."""
+    listed: list[Row] = []
+    if "train" in parts:
+        listed += [{"part": "train", "seed": seed} for seed in range(seeds)]
+    if "search" in parts:
+        listed += [{"part": "search", "per_search": 2**k} for k in range(2, 13)]
+    if "speed" in parts:
+        listed.append({"part": "speed"})
+    return listed
+
+
+def measure(name: Row, options: argparse.Namespace) -> Row:
+    if name["part"] == "train":
+        return name | train(name["seed"], options.steps, options.runs)
+    if name["part"] == "search":
+        return name | search_errors(name["per_search"])
+    return name | speed(options.runs)
+
+
+def summary(rows: list[Row]) -> Row:
+    """What the rows say, for the chapter and for whoever ran this."""
+    trained = [row for row in rows if row["part"] == "train"]
+    return {
+        "bars": BARS,
+        **{
+            name: {row["seed"]: row[name] for row in trained}
+            for name in ("by_search", "by_network", "seconds")
+        },
+        "lines_lost": {
+            row["seed"]: sum(side["losses"] for side in row["lines"].values()) for row in trained
+        },
+        "matches_lost": {
+            row["seed"]: sum(match["losses"] for match in row["matches"].values())
+            for row in trained
+        },
+        "simulations_per_second": {
+            name: each["median"]
+            for row in rows
+            if row["part"] == "speed"
+            for name, each in row["found"].items()
+        },
+    }
+
+
+def made(options: argparse.Namespace) -> Row:
+    """What made the result."""
+    return {
+        "command": f"python benchmarks/muzero.py --seeds {options.seeds} --steps {options.steps}",
+        "configuration": dataclasses.asdict(CONFIG),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "torch")},
+        },
+        "machine": platform.machine(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=("train", "search", "speed"),
+                        default=["train", "search"])  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=STEPS, help="real ones, of a training")
+    parser.add_argument("--runs", type=Path, default=Path("runs/muzero"))
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = (
+        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
+    )
+    for name in tasks(options.parts, options.seeds):
+        if any(name.items() <= row.items() for row in rows):
+            continue
+        rows.append(measure(name, options))
+        print(json.dumps({k: v for k, v in rows[-1].items() if k != "curve"}), flush=True)
+        result = {"made": made(options), "summary": summary(rows), "rows": rows}
+        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    print(json.dumps(summary(rows), indent=1))
+
+
+if __name__ == "__main__":
+    main()

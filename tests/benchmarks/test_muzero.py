@@ -1,0 +1,62 @@
+"""The committed rows of MuZero, and what is said of them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wmlib.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("muzero", ROOT / "benchmarks" / "muzero.py")
+assert SPEC and SPEC.loader
+benchmark = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(benchmark)
+
+
+@pytest.fixture(scope="module")
+def result() -> dict:
+    path = ROOT / "benchmarks" / "results" / "muzero.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_summary_is_that_of_the_rows(result: dict) -> None:
+    assert json.loads(json.dumps(benchmark.summary(result["rows"]))) == result["summary"]
+
+
+def test_every_seed_knows_almost_every_position_within_its_time(result: dict) -> None:
+    trained = [row for row in result["rows"] if row["part"] == "train"]
+    assert [row["seed"] for row in trained] == [*range(len(trained))] and len(trained) >= 2
+    for row in trained:
+        assert row["seconds"] <= 1200 and row["threads"] == 1
+        assert row["by_search"] >= 0.99 and row["by_network"] >= 0.98
+        for name, match in row["matches"].items():
+            assert sum(match.values()) == 1000
+            assert (match["wins"] > 900) == (name == "random")
+
+
+def test_the_shipped_player_is_one_that_nobody_can_beat(result: dict) -> None:
+    _, manifest = load_checkpoint(
+        ROOT / "artifacts" / "muzero-tictactoe" / "agent.safetensors", "muzero"
+    )
+    seed = str(manifest["made"]["seed"])
+    assert result["summary"]["lines_lost"][seed] == result["summary"]["matches_lost"][seed] == 0
+    assert manifest["made"]["steps"] == next(
+        row["curve"][-1]["updates"] for row in result["rows"] if row.get("seed") == int(seed)
+    )
+
+
+def test_errors_fall_as_simulations_grow(result: dict) -> None:
+    rows = sorted(
+        (row for row in result["rows"] if row["part"] == "search"), key=lambda r: r["per_search"]
+    )
+    assert [row["per_search"] for row in rows] == [2**k for k in range(2, 13)]
+    errors = [row["value_error"] for row in rows[3:]]
+    assert errors == sorted(errors, reverse=True)
+    assert rows[-1]["best_action"] >= 0.99
+    again = benchmark.search_errors(64)
+    row = next(row for row in rows if row["per_search"] == 64)
+    assert again["value_error"] == pytest.approx(row["value_error"], rel=1e-3)
+    assert np.isclose(again["best_action"], row["best_action"], atol=0.01)

@@ -1,0 +1,93 @@
+"""What decides a run of MuZero, and what its networks must know of a world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from wmlib.agents.muzero.networks import NetworkConfig
+from wmlib.typed import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    ProperShare,
+    typed,
+)
+
+
+@typed
+@dataclass(frozen=True)
+class MuZeroConfig:
+    """Everything that decides a run. "Paper" is Schrittwieser et al. 2020, on board games."""
+
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    simulations: PositiveInt = 32
+    """of a search while it learns (paper: 800)"""
+    discount: PositiveShare = 1.0
+    """gamma (paper: 1; 0.997 on Atari)"""
+    horizon: PositiveInt | None = 1
+    """n, rewards in a value target before the search's own value stands; None: all to the end of
+    the game (paper: None; 10 on Atari; ours: a search that is made anew sees further than old
+    games went)"""
+    unroll: PositiveInt = 5
+    """K, steps of the model that are learned from at a time (paper: 5)"""
+    noise: ProperShare = 0.25
+    """share of Dirichlet noise in the root's prior (paper: 0.25)"""
+    alpha: PositiveFloat = 0.3
+    """of that noise (paper: 0.3 in chess). The smaller, the fewer moves share the noise: one that
+    is thought bad is tried at all only if it gets much of it"""
+    temperatures: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.25, 0.25)
+    """of drawing moves by visits, in the first half of a run, the next quarter and the last (paper:
+    1, 0.5 and 0.25, on Atari)"""
+    games: PositiveInt = 512
+    """played side by side (ours)"""
+    random_moves: NonNegativeInt = 8
+    """a game begins after 0 to so many random ones, so that positions are met that good play never
+    reaches (ours)"""
+    reanalyze: NonNegativeFloat = 3.0
+    """searches of old positions for each new one, whose policy and value take the places of the old
+    ones (paper, MuZero Reanalyze: 4, of 5)"""
+    capacity: PositiveInt = 50_000
+    """steps that are kept (ours)"""
+    ratio: PositiveFloat = 0.025
+    """updates for each real step (ours)"""
+    batch: PositiveInt = 256
+    """B, steps in an update (paper: 2,048)"""
+    value_weight: PositiveFloat = 1.0
+    """of the value's loss (paper: 1; 0.25 with Reanalyze)"""
+    reward_weight: PositiveFloat = 5.0
+    """of the reward's loss (paper: 1; ours: until it is known what wins, nothing else can be)"""
+    learning_rate: PositiveFloat = 5e-3
+    """Adam's, falling to 0 over the last part of a run (paper: momentum, 0.1 to 0.0001)"""
+    cooldown: PositiveShare = 0.6
+    """that part (ours)"""
+    weight_decay: NonNegativeFloat = 1e-4
+    """paper: 1e-4"""
+    average_rate: PositiveShare = 0.03
+    """share of the new weights in the averaged network, which plays, at each update (ours)"""
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """What the networks must know of a world."""
+
+    shape: tuple[int, ...]
+    """of an observation"""
+    actions: int
+    players: int
+
+    @classmethod
+    def of(cls, world: Any) -> Spaces:
+        """Those of a world.
+
+        Raises:
+            ValueError: it does not say how many actions it has, or is of more than two players.
+        """
+        actions, players = getattr(world, "actions", None), getattr(world, "players", None)
+        if not isinstance(actions, int) or actions < 1:
+            raise ValueError(f"a world must have a known number of actions, got {actions!r}")
+        if players not in (1, 2):
+            raise ValueError(f"a world must have 1 or 2 players, got {players!r}")
+        return cls(tuple(world.shape), actions, players)
