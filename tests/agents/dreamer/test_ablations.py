@@ -68,9 +68,9 @@ def test_without_dice_one_future_follows() -> None:
     expected = apart / (2 * CONFIG.least_deviation**2)
     torch.testing.assert_close(divergence(posterior, prior), expected)
     with torch.no_grad():
-        for layer in (rssm.to_prior[-1], rssm.to_posterior[-1]):
-            layer.weight *= 0.1
-            layer.bias *= 0.1
+        for network in (rssm.to_prior, rssm.to_posterior):
+            for weight in network[-1].parameters():
+                weight.mul_(0.1)
     _, small, _ = rssm.filter(embeddings, actions, first, noise)
     torch.testing.assert_close(small.mean, posterior.mean, atol=0.01, rtol=0.01)
 
