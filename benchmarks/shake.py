@@ -106,6 +106,9 @@ def nudge(key: int) -> None:
             return moved.astype(dtype) if dtype is not None else float(moved)
 
         def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+            loc, scale = np.asarray(loc), np.asarray(scale)
+            if size is None:
+                size = np.broadcast_shapes(loc.shape, scale.shape) or None
             return loc + scale * nudged(super().normal(0.0, 1.0, size), key)
 
     plain = np.random.default_rng

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,18 @@ def test_every_failure_is_reported_and_numbers_move(shake: ModuleType, tmp_path:
     assert plain["glued"]["moved"] == 0
     assert 0 < moved["glued"]["moved"] < 2e-7
     assert moved["glued"]["draw"] == pytest.approx(plain["glued"]["draw"], rel=1e-6)
+
+
+def test_normal_draws_of_several_scales_are_nudged_too(shake: ModuleType, tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\nfrom myst_nb import glue\n"
+        "draws = np.random.default_rng(0).normal(0.0, (1.0, 10.0))\n"
+        "glue('first', draws[0])\nglue('second', draws[1])"
+    )
+    row = shake.shaken(notebook(tmp_path / "page.ipynb", code), "nudge-1", ROOT, 120)
+    expected = np.random.default_rng(0).normal(0.0, (1.0, 10.0))
+    assert row["failures"] == []
+    assert [row["glued"][name] for name in ("first", "second")] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_chapter_that_hangs_is_a_failure(shake: ModuleType, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.distributions import Normal
+from torch.nn import functional
 
 from wmlib.agents.dreamer.behaviour import Actor
 from wmlib.agents.dreamer.rssm import RSSM, Belief, State
@@ -41,7 +42,9 @@ class DiceOnly(RSSM):
 class PathOnly(RSSM):
     """An RSSM that throws no dice: what it believes is a point, and one future follows.
 
-    The divergence of two points is half their squared distance, in units of the least deviation.
+    The divergence of two points is half their squared distance, in units of the least deviation. So
+    that distances cannot be made cheap by making all numbers small, those of a point have mean 0
+    and variance 1.
     """
 
     def draw(self, belief: Belief, noise: Tensor) -> Tensor:
@@ -49,6 +52,7 @@ class PathOnly(RSSM):
 
     def _belief(self, numbers: Tensor) -> Belief:
         mean, _ = numbers.chunk(2, -1)  # (B, Z)
+        mean = functional.layer_norm(mean, mean.shape[-1:])
         return Belief(mean, torch.full_like(mean, self.config.least_deviation))
 
 
