@@ -57,10 +57,20 @@ def test_the_shipped_player_of_tic_tac_toe_knows_almost_every_position() -> None
         assert solution.best[np.arange(4520), moves].mean() >= bar
 
 
-def test_the_shipped_catcher_catches() -> None:
-    agent = load(ROOT / "artifacts" / "world-models-catch")
+@pytest.mark.parametrize("name", ["world-models-catch", "dreamerv3-catch"])
+def test_the_shipped_catchers_catch(name: str) -> None:
+    agent = load(ROOT / "artifacts" / name)
     assert agent.environment == "wmlib/PixelCatch-v0"
     score = evaluate(
         agent.policy(), agent.environment, episodes=30, seed=950_000, n_jobs=1, progress=False
     )
-    assert score.mean > 0.8  # of at most 1; on the day it was made 1.0
+    assert score.mean > 0.8  # of at most 1; on the days they were made 1.0
+
+
+def test_the_shipped_swinger_swings_up() -> None:
+    agent = load(ROOT / "artifacts" / "dreamer-pendulum")
+    assert agent.environment == "wmlib/PixelPendulum-v0"
+    score = evaluate(
+        agent.policy(), agent.environment, episodes=5, seed=950_000, n_jobs=1, progress=False
+    )
+    assert score.mean > -400  # at random -1,200; on the day it was made -177

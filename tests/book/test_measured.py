@@ -117,3 +117,26 @@ def test_the_fresh_tracks_are_those_of_the_rule() -> None:
     for row in rows("simd"):
         listed = drawn if row["tracks"] == "fresh" else FULL[1]["seeds"]
         assert row["seeds"] == listed[: len(row["seeds"])]
+
+
+def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
+    told, found = line("| Dreamer on the pendulum"), rows("dreamer")
+    means = [f"{np.mean(row['returns']):.0f}".replace("-", "−") for row in found]
+    assert f"**{means[0]}** and **{means[1]}**" in told and len(found) == 2
+    assert sum(np.mean(row["returns"]) >= -250 for row in found) == 1
+    assert all(row["real_steps"] == 20_000 and row["updates"] == 8000 for row in found)
+    told, found = line("| DreamerV3 on PixelCatch"), rows("dreamerv3")
+    assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
+    assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
+    assert "**1.00** at all three scales" in told
+    told = line("| MuZero at tic-tac-toe")
+    first, second = (row for row in rows("muzero") if row["part"] == "train")
+    assert f"**{100 * first['by_search']:.1f} %** of all" in told
+    assert f"{100 * first['by_network']:.1f} % by the network alone" in told
+    assert all(side["losses"] == 0 for side in first["lines"].values())
+    assert first["matches"]["perfect"]["losses"] == 0
+    games = [sum(sum(side.values()) for side in row["lines"].values()) for row in (first, second)]
+    lost = sum(side["losses"] for side in second["lines"].values())
+    assert f"all {games[0]} lines" in told and f"loses {lost} of its {games[1]} lines" in told
+    assert f"{second['matches']['perfect']['losses']} of 1,000 games" in told
+    assert f"{100 * second['by_search']:.1f} % and {100 * second['by_network']:.1f} %" in told
