@@ -38,7 +38,10 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
             channels=(), rssm=RSSMConfig(16, 4, 32), units=32, embedding=16, free_nats=0.1,
             reward_scale=1.0,
         ),
-        behaviour=BehaviourConfig(horizon=8, discount=gamma, units=32, actor_layers=2),
+        # An actor that plays wildly at first: what is only good at its end must be tried.
+        behaviour=BehaviourConfig(
+            horizon=8, discount=gamma, units=32, actor_layers=2, first_deviation=5.0
+        ),
         batch=8, length=8, model_rate=3e-3, actor_rate=1e-3, value_rate=1e-3,
     )  # fmt: skip
     env = Chain(gym.spaces.Box(-1, 1, (1,), np.float32))
