@@ -4,25 +4,20 @@
     python benchmarks/dreamer.py --agents "dreamer without dice" --seeds 0 1
 
 A row is one run: 20,000 real steps (action repeats counted), and then ten fresh episodes without
-exploration. The runs of Dreamer itself are kept under runs/ and go on after a kill; rows that are
-there are skipped.
+exploration. The runs of Dreamer itself are kept under runs/ and go on after a kill (the seconds are
+then those of the last process); rows that are there are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import platform
 import time
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
-import joblib
 import torch
+from rows import Row, fill, machine
 from torch import Tensor
 
 import wmlib  # noqa: F401 -- registers the environments
@@ -34,14 +29,12 @@ from wmlib.episodes import run_episode
 from wmlib.imagination import imagine
 from wmlib.learning import SEEDS, learn_online
 from wmlib.returns import lambda_returns
-from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "dreamer.json"
 ENV_ID, STEPS, EPISODES, BAR = "wmlib/PixelPendulum-v0", 20_000, 10, -250.0
 FIRST = 900_000  # of a run's seeds: the first that is examined; training never comes so far
 CONFIG = DreamerConfig()
-Row = dict[str, Any]
 
 
 class Reinforcing(Dreamer):
@@ -66,22 +59,17 @@ class Reinforcing(Dreamer):
         return actor_loss, value_loss, mean
 
 
-def without_dice(agent: Dreamer) -> Dreamer:
-    use_rssm(agent.model, PathOnly)
+RSSMS = {"dreamer without dice": PathOnly, "dreamer without path": DiceOnly}
+AGENTS = ("dreamer", *RSSMS, "dreamer by REINFORCE")
+
+
+def begun(kind: str, env: gym.Env, seed: int, config: DreamerConfig = CONFIG) -> Dreamer:
+    """A new agent of a kind."""
+    fit = fitted(config, env.observation_space, env.action_space)
+    agent = Reinforcing(fit, seed) if kind == "dreamer by REINFORCE" else Dreamer(fit, seed)
+    if kind in RSSMS:
+        use_rssm(agent.model, RSSMS[kind])
     return agent
-
-
-def without_path(agent: Dreamer) -> Dreamer:
-    use_rssm(agent.model, DiceOnly)
-    return agent
-
-
-AGENTS: dict[str, Callable[[DreamerConfig, int], Dreamer]] = {
-    "dreamer": Dreamer,
-    "dreamer without dice": lambda config, seed: without_dice(Dreamer(config, seed)),
-    "dreamer without path": lambda config, seed: without_path(Dreamer(config, seed)),
-    "dreamer by REINFORCE": Reinforcing,
-}
 
 
 def measure(name: Row) -> Row:
@@ -95,7 +83,7 @@ def measure(name: Row) -> Row:
         )
     else:
         env = gym.make(ENV_ID)
-        agent = AGENTS[kind](fitted(CONFIG, env.observation_space, env.action_space), seed)
+        agent = begun(kind, env, seed)
         learn_online(
             agent, env, steps=STEPS, seed=seed, first=CONFIG.first, ratio=CONFIG.ratio,
             progress=False,
@@ -112,17 +100,6 @@ def measure(name: Row) -> Row:
     }  # fmt: skip
 
 
-def made(options: argparse.Namespace) -> Row:
-    """What made the result."""
-    return {
-        "command": f"python benchmarks/dreamer.py --jobs {options.jobs}",
-        "configuration": dataclasses.asdict(CONFIG),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "torch", "gymnasium")},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", nargs="+", choices=AGENTS, default=["dreamer"])
@@ -130,18 +107,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    rows = (
-        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    )
+    made = {
+        "command": f"python benchmarks/dreamer.py --jobs {options.jobs}",
+        "configuration": dataclasses.asdict(CONFIG), **machine(("numpy", "torch", "gymnasium")),
+    }  # fmt: skip
     names = ({"agent": agent, "seed": seed} for agent in options.agents for seed in options.seeds)
-    missing = [n for n in names if not any(n.items() <= row.items() for row in rows)]
-    for row in joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
-        joblib.delayed(measure)(name) for name in missing
-    ):
-        rows.append(row)
-        print(row, flush=True)
-        result = {"made": made(options), "bar": BAR, "rows": rows}
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    fill(
+        options.out, names, measure, lambda rows: {"made": made, "bar": BAR}, jobs=options.jobs,
+        shown=("agent", "seed", "mean", "cpu_seconds"),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,36 +5,29 @@
 
 A row is one run: so many real steps, and then 100 fresh episodes of Catch (20 elsewhere) without
 exploration. Its return is in units of the unscaled reward. Runs are kept under runs/ and go on
-after a kill; rows that are there are skipped.
+after a kill (then the seconds are those of the last process); rows that are there are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import platform
 import time
-from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
-import joblib
 import torch
+from rows import Row, fill, machine
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, train_dreamerv3
 from wmlib.episodes import run_episode
 from wmlib.learning import SEEDS
-from wmlib.storage import write_atomically
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "dreamerv3.json"
 FIRST = 900_000  # of a run's seeds: the first that is examined; training never comes so far
 CONFIG = DreamerV3Config()
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +51,21 @@ WORLDS = {
     "CartPole-v1": World("CartPole-v1", 20_000, 20),
     "PixelPendulum": World("wmlib/PixelPendulum-v0", 20_000, 20),
 }
-VARIANTS: dict[str, Callable[[DreamerV3Config], DreamerV3Config]] = {
-    "dreamerv3": lambda config: config,
-}
 
 
 def measure(name: Row) -> Row:
     """One run, and its verdict."""
     torch.set_num_threads(1)
-    world, variant, seed = name["world"], name["variant"], name["seed"]
+    world, seed = name["world"], name["seed"]
     place = WORLDS[world]
     if place.id not in gym.registry:
         gym.register(
             place.id, entry_point="wmlib.envs.catch:PixelCatch", kwargs={"scale": place.scale}
         )
-    folder = ROOT / "runs" / "dreamerv3" / f"{world} {variant} {seed}".replace(" ", "-")
+    folder = ROOT / "runs" / "dreamerv3" / f"{world} {seed}".replace(" ", "-")
     began = time.process_time()
     agent: DreamerV3 = train_dreamerv3(
-        place.id, steps=place.steps, seed=seed, config=VARIANTS[variant](CONFIG), folder=folder,
+        place.id, steps=place.steps, seed=seed, config=CONFIG, folder=folder,
         resume=folder.exists(), progress=False,
     )  # fmt: skip
     seconds = time.process_time() - began
@@ -91,40 +81,25 @@ def measure(name: Row) -> Row:
     }  # fmt: skip
 
 
-def made(options: argparse.Namespace) -> Row:
-    """What made the result."""
-    return {
-        "command": f"python benchmarks/dreamerv3.py --jobs {options.jobs}",
-        "configuration": dataclasses.asdict(CONFIG),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "torch", "gymnasium")},
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=[*WORLDS][:3])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["dreamerv3"])
     parser.add_argument("--seeds", nargs="+", type=int, default=range(5))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    rows = (
-        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    )
+    made = {
+        "command": f"python benchmarks/dreamerv3.py --jobs {options.jobs}",
+        "configuration": dataclasses.asdict(CONFIG), **machine(("numpy", "torch", "gymnasium")),
+    }  # fmt: skip
     names = (
-        {"world": world, "variant": variant, "seed": seed}
-        for seed in options.seeds for variant in options.variants for world in options.worlds
+        {"world": world, "variant": "dreamerv3", "seed": seed}
+        for seed in options.seeds for world in options.worlds
     )  # fmt: skip
-    missing = [n for n in names if not any(n.items() <= row.items() for row in rows)]
-    for row in joblib.Parallel(n_jobs=options.jobs, return_as="generator_unordered")(
-        joblib.delayed(measure)(name) for name in missing
-    ):
-        rows.append(row)
-        print({key: value for key, value in row.items() if key != "returns"}, flush=True)
-        result = {"made": made(options), "rows": rows}
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    fill(
+        options.out, names, measure, lambda rows: {"made": made}, jobs=options.jobs,
+        shown=("world", "seed", "return", "cpu_seconds"),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -23,15 +23,13 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import shutil
 import time
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from rows import Row, fill, machine
 
 from wmlib.agents.muzero import MuZero, MuZeroConfig, Spaces, search, train_muzero
 from wmlib.agents.muzero.exact import finite_model
@@ -39,15 +37,15 @@ from wmlib.agents.muzero.plain import run_mcts
 from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
 from wmlib.envs.finite import FiniteMDPs
 from wmlib.matches import every_line, play_match
-from wmlib.storage import write_atomically
 
 OUT = Path(__file__).parent / "results" / "muzero.json"
 GAME = TicTacToe()
 SOLUTION = minimax(GAME)
 CONFIG = MuZeroConfig()
 STEPS, MARKS, SIMULATIONS, GAMES = 500_000, 10, 50, 1000
+SHOWN = ("part", "seed", "seconds", "by_search", "by_network", "lines", "matches", "per_search",
+         "value_error", "best_action", "found")  # fmt: skip
 BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000}
-Row = dict[str, Any]
 
 
 def optimal(agent: MuZero, simulations: int) -> float:
@@ -198,19 +196,6 @@ def summary(rows: list[Row]) -> Row:
     }
 
 
-def made(options: argparse.Namespace) -> Row:
-    """What made the result."""
-    return {
-        "command": f"python benchmarks/muzero.py --seeds {options.seeds} --steps {options.steps}",
-        "configuration": dataclasses.asdict(CONFIG),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "torch")},
-        },
-        "machine": platform.machine(),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=("train", "search", "speed"),
@@ -221,16 +206,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = (
-        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    )
-    for name in tasks(options.parts, options.seeds):
-        if any(name.items() <= row.items() for row in rows):
-            continue
-        rows.append(measure(name, options))
-        print(json.dumps({k: v for k, v in rows[-1].items() if k != "curve"}), flush=True)
-        result = {"made": made(options), "summary": summary(rows), "rows": rows}
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    made = {
+        "command": f"python benchmarks/muzero.py --seeds {options.seeds} --steps {options.steps}",
+        "configuration": dataclasses.asdict(CONFIG), **machine(("numpy", "torch")),
+    }  # fmt: skip
+    rows = fill(
+        options.out, tasks(options.parts, options.seeds), lambda name: measure(name, options),
+        lambda rows: {"made": made, "summary": summary(rows)}, shown=SHOWN,
+    )  # fmt: skip
     print(json.dumps(summary(rows), indent=1))
 
 

@@ -35,9 +35,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import joblib
 import numpy as np
 import torch
+from rows import Row, fill
 from torch import Tensor
 
 from wmlib.agents.pets.agent import PETSConfig, pendulum_reward, train_pets, transitions
@@ -45,7 +45,6 @@ from wmlib.agents.pets.ensemble import Ensemble, EnsembleConfig
 from wmlib.agents.pets.particles import expected_returns, propagate
 from wmlib.episodes import Episode, run_episode
 from wmlib.planning import CEMConfig, Planner, UniformPolicy
-from wmlib.storage import write_atomically
 from wmlib.training import seeded
 
 OUT = Path(__file__).parent / "results" / "pets.json"
@@ -67,7 +66,6 @@ SPEEDS = {
     ),
 }  # fmt: skip
 SHOWN = ("part", "kind", "members", "seed", "propagation", "returns", "median", "ratio")
-Row = dict[str, Any]
 
 
 def rounded(numbers: Any, digits: int = 2) -> list[float]:
@@ -357,22 +355,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="rows at a time; speed: always one")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    rows = (
-        json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else []
-    )
-    missing = [
-        name
-        for name in tasks(options.parts, options.seeds)
-        if not any(name.items() <= row.items() for row in rows)
-    ]
-    jobs = 1 if "speed" in options.parts else options.jobs
-    for row in joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(measure)(name) for name in missing
-    ):
-        rows.append(row)
-        print(json.dumps({key: row[key] for key in row if key in SHOWN}), flush=True)
-        result = {"made": made(options), "summary": summary(rows), "rows": rows}
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    rows = fill(
+        options.out, tasks(options.parts, options.seeds), measure,
+        lambda rows: {"made": made(options), "summary": summary(rows)},
+        jobs=1 if "speed" in options.parts else options.jobs, shown=SHOWN,
+    )  # fmt: skip
     print(json.dumps(summary(rows), indent=1))
 
 

@@ -23,6 +23,7 @@ from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.world_model import WorldModelConfig
 from wmlib.episodes import run_episode
 from wmlib.learning import learn_online
+from wmlib.sequences import Sequences
 from wmlib.storage import DamagedFileError
 
 SMALL = DreamerConfig(
@@ -59,6 +60,21 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
     at_a, at_b = Chain.values(gamma)
     assert values[0] == pytest.approx(at_a, abs=0.15)
     assert values[1] == pytest.approx(at_b, abs=0.15)
+
+
+def test_nothing_is_learned_of_what_follows_an_end() -> None:
+    """Where every state is an episode's last one, no dream counts: the actor stays as it was."""
+    env = gym.make("wmlib/PixelPendulum-v0")
+    agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space))
+    batch = Sequences(
+        np.zeros((4, 6, 32, 32, 1), np.uint8), np.zeros((4, 6, 1), np.float32),
+        np.ones((4, 6), np.float32), np.ones((4, 6), bool), np.ones((4, 6), bool),
+    )  # fmt: skip
+    before = [weight.clone() for weight in agent.actor.parameters()]
+    agent.update(batch)
+    assert all(map(torch.equal, before, agent.actor.parameters()))
+    agent.update(batch._replace(ended=np.zeros((4, 6), bool)))
+    assert not all(map(torch.equal, before, agent.actor.parameters()))
 
 
 def small_run(folder: Path, steps: int = 1200) -> Dreamer:

@@ -1,5 +1,6 @@
 """DreamerV3 as a whole: against a chain whose values are known, stopped, saved, and refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from wmlib.agents.dreamerv3 import (
 )
 from wmlib.agents.dreamerv3.agent import clip_adaptively
 from wmlib.episodes import run_episode
+from wmlib.exploration import random_policy
 from wmlib.learning import learn_online
+from wmlib.sequences import Sequences, Stream
 
 SMALL = DreamerV3Config(
     world_model=WorldModelConfig(
@@ -60,6 +63,36 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
     at_a, at_b = Chain.values(gamma)
     assert values[0] == pytest.approx(at_a, abs=0.2)
     assert values[1] == pytest.approx(at_b, abs=0.2)
+
+
+def test_nothing_is_learned_of_what_follows_an_end() -> None:
+    """Where every state is an episode's last one, no dream counts: the actor stays as it was."""
+    env = gym.make(CATCH)
+    agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), SMALL)
+    batch = Sequences(
+        np.zeros((4, 6, 16, 16, 1), np.uint8), np.zeros((4, 6), np.int64),
+        np.ones((4, 6), np.float32), np.ones((4, 6), bool), np.ones((4, 6), bool),
+    )  # fmt: skip
+    before = [weight.clone() for weight in agent.actor.parameters()]
+    agent.update(batch)
+    assert all(map(torch.equal, before, agent.actor.parameters()))
+    agent.update(batch._replace(ended=np.zeros((4, 6), bool)))
+    assert not all(map(torch.equal, before, agent.actor.parameters()))
+
+
+def test_the_actor_has_a_rate_of_its_own() -> None:
+    """Adam's first step moves a weight by the rate, or less where the gradient is tiny."""
+    env = gym.make(CATCH)
+    config = dataclasses.replace(SMALL, warmup=1, learning_rate=4e-3, actor_rate=1e-4)
+    agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config)
+    before = {n: [p.clone() for p in m.parameters()] for n, m in agent.modules.items()}
+    stream = Stream()
+    stream.extend(run_episode(env, random_policy(env.action_space), 0))
+    agent.learn(stream, 1)
+    for name, rate in (("model", 4e-3), ("critic", 4e-3), ("actor", 1e-4)):
+        pairs = zip(before[name], agent.modules[name].parameters(), strict=True)
+        moved = max(float((a - b).detach().abs().max()) for a, b in pairs)
+        assert rate / 2 < moved < 1.01 * rate, name
 
 
 def small_run(folder: Path, steps: int = 120) -> DreamerV3:
