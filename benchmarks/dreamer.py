@@ -25,7 +25,7 @@ from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
 from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, recording, reinforce, use_rssm
 from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.behaviour import losses, weights_of
-from wmlib.episodes import run_episode
+from wmlib.evaluation import evaluate
 from wmlib.imagination import imagine
 from wmlib.learning import SEEDS, learn_online
 from wmlib.returns import lambda_returns
@@ -89,14 +89,14 @@ def measure(name: Row) -> Row:
             progress=False,
         )  # fmt: skip
     seconds = time.process_time() - began
-    returns = [
-        run_episode(gym.make(ENV_ID), agent.policy(), seed * SEEDS + FIRST + i).total_reward
-        for i in range(EPISODES)
-    ]
+    score = evaluate(
+        agent.policy(), ENV_ID, episodes=EPISODES, seed=seed * SEEDS + FIRST, n_jobs=1,
+        progress=False,
+    )  # fmt: skip
     return name | {
         "real_steps": STEPS, "updates": int(CONFIG.ratio * STEPS + 1e-9),
-        "mean": round(sum(returns) / len(returns), 1),
-        "returns": [round(one, 1) for one in returns], "cpu_seconds": round(seconds, 1),
+        "mean": round(score.mean, 1),
+        "returns": [round(one, 1) for one in score.returns], "cpu_seconds": round(seconds, 1),
     }  # fmt: skip
 
 

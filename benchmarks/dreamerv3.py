@@ -21,7 +21,7 @@ from rows import Row, fill, machine
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, train_dreamerv3
-from wmlib.episodes import run_episode
+from wmlib.evaluation import evaluate
 from wmlib.learning import SEEDS
 
 ROOT = Path(__file__).parents[1]
@@ -69,14 +69,14 @@ def measure(name: Row) -> Row:
         resume=folder.exists(), progress=False,
     )  # fmt: skip
     seconds = time.process_time() - began
-    returns = [
-        run_episode(gym.make(place.id), agent.policy(), seed * SEEDS + FIRST + i).total_reward
-        for i in range(place.episodes)
-    ]
+    score = evaluate(
+        agent.policy(), place.id, episodes=place.episodes, seed=seed * SEEDS + FIRST, n_jobs=1,
+        progress=False,
+    )  # fmt: skip
     return name | {
         "real_steps": place.steps, "updates": int(CONFIG.ratio * place.steps + 1e-9),
-        "return": round(sum(returns) / len(returns) / place.scale, 4),
-        "returns": [round(one / place.scale, 2) for one in returns],
+        "return": round(score.mean / place.scale, 4),
+        "returns": [round(one / place.scale, 2) for one in score.returns],
         "cpu_seconds": round(seconds, 1),
     }  # fmt: skip
 

@@ -1,9 +1,11 @@
 """Episodes, a policy and an environment that several tests need."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from wmlib.episodes import Episode
 
@@ -18,6 +20,15 @@ def episode(steps: int = 5, value: int = 0, seed: int = 0) -> Episode:
         seed=seed,
         extras={"frames": np.full(steps, 3), "car": np.ones((steps + 1, 7), np.float32)},
     )
+
+
+def assert_equal_weights(one: Any, other: Any) -> None:
+    """All networks of two agents are the same bit for bit."""
+    assert one.modules.keys() == other.modules.keys()
+    for name, module in one.modules.items():
+        there = other.modules[name].state_dict()
+        for key, tensor in module.state_dict().items():
+            assert torch.equal(tensor, there[key]), (name, key)
 
 
 class Chain(gym.Env):

@@ -177,6 +177,14 @@ class Shown:
         """What Python would read."""
         return self.page.evaluate(f"window.saved.{name}")
 
+    def tab(self) -> str:
+        """Press Tab, and read what has the focus then: its label, or its own words."""
+        self.page.keyboard.press("Tab")
+        return str(self.page.evaluate(
+            "(({ labels, textContent }) => labels?.[0]?.textContent || textContent)"
+            "(document.activeElement)"
+        ))  # fmt: skip
+
     def wait(self, condition: str) -> None:
         """Wait until an expression of JavaScript about `demo.dataset` holds."""
         text = f"() => {{ const demo = document.querySelector('.wm-demo'); return {condition}; }}"

@@ -66,14 +66,10 @@ def test_the_picture_is_what_v_paints(shown: Opened, agent: Agent, starts: Start
 def test_a_keyboard_alone_does_everything_and_leaves(shown: Opened, agent: Agent) -> None:
     codes = np.random.default_rng(0).normal(size=(2, 32)).astype(np.float32)
     with shown(LatentSliders(agent.vision, codes)) as it:
-        page, order = it.page, []
+        page, order = it.page, list[str]()
         page.get_by_role("link", name="above").focus()
         while not order or (order[-1] != "below" and len(order) < 60):
-            page.keyboard.press("Tab")
-            order.append(page.evaluate(
-                "document.activeElement.labels?.[0]?.textContent"
-                " ?? document.activeElement.textContent"
-            ))  # fmt: skip
+            order.append(it.tab())
             if order[-1] == "Next real picture":
                 page.keyboard.press("Enter")
                 page.keyboard.press(" ")

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain
+from experience import Chain, assert_equal_weights
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
@@ -92,9 +92,7 @@ def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
     small_run(tmp_path / "killed", steps=800)
     again = small_run(tmp_path / "killed")
     assert whole.updates == again.updates == 24
-    for name, module in whole.modules.items():
-        for key, tensor in module.state_dict().items():
-            assert torch.equal(tensor, again.modules[name].state_dict()[key])
+    assert_equal_weights(whole, again)
 
 
 def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain
+from experience import Chain, assert_equal_weights
 from torch import nn
 
 import wmlib  # noqa: F401 - registers the environments
@@ -110,9 +110,7 @@ def test_a_run_that_was_stopped_ends_with_equal_weights(tmp_path: Path) -> None:
     small_run(tmp_path / "killed", steps=60)
     again = small_run(tmp_path / "killed")
     assert whole.updates == again.updates == 24
-    for name, module in whole.modules.items():
-        for key, tensor in module.state_dict().items():
-            assert torch.equal(tensor, again.modules[name].state_dict()[key]), (name, key)
+    assert_equal_weights(whole, again)
 
 
 @pytest.mark.parametrize("env_id", [CATCH, "CartPole-v1", "wmlib/PixelPendulum-v0"])

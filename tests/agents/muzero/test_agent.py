@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
+from experience import assert_equal_weights
 
 from wmlib.agents import load
 from wmlib.agents.muzero import MuZero, MuZeroConfig, NetworkConfig, Spaces, train_muzero
@@ -109,14 +109,6 @@ def test_it_learns_a_walk_of_one_to_its_exact_values() -> None:
     np.testing.assert_allclose(agent.root(walk.observe(inner)).value, exact, atol=0.7)
 
 
-def state_of(agent: MuZero) -> dict[str, torch.Tensor]:
-    return {
-        f"{kind}/{name}": tensor
-        for kind, module in agent.modules.items()
-        for name, tensor in module.state_dict().items()
-    }
-
-
 class Killed(Exception):
     pass
 
@@ -133,9 +125,7 @@ def test_a_run_killed_anywhere_ends_bit_for_bit_the_same(tmp_path: Path) -> None
             train_muzero(Nim(), folder=folder, marks=[mark], after=kill, **options)
         assert not (folder / "agent.safetensors").exists()
         again = train_muzero(Nim(), folder=folder, resume=True, **options)
-        found = state_of(again)
-        for name, tensor in state_of(whole).items():
-            assert torch.equal(tensor, found[name]), name
+        assert_equal_weights(whole, again)
         logs = [(tmp_path / name / "log.csv").read_bytes() for name in ("whole", str(mark))]
         assert logs[0] == logs[1]
     assert logs[0].startswith(b"real_steps,earned,updates,policy,value,reward\n")
