@@ -1,12 +1,15 @@
-"""Chapter 7's measurements of MuZero on tic-tac-toe, whose rules it is never told.
+"""Chapter 7's measurements of MuZero: tic-tac-toe, whose rules it is never told, and CartPole-v1.
 
     python benchmarks/muzero.py --seeds 3
+    python benchmarks/muzero.py --parts cartpole --seeds 4
     python benchmarks/muzero.py --parts search speed
 
 The parts:
 - train: from nothing to a player, seed by seed; on the way, at ten marks, the share of all 4,520
   positions in which it finds an optimal move; in the end every line that an opponent can choose, as
   either side, and 1,000 games against a perfect and against a random player;
+- cartpole: 20,000 real steps on CartPole-v1, and at four marks, with several numbers of simulations
+  a decision, 40 fresh episodes that are played without noise;
 - search: in 200 random finite worlds with an exact model, how far the root's value and its best
   action are from value iteration's, against simulations;
 - speed: simulations a second, of 128 games of tic-tac-toe side by side, and of a tree in plain
@@ -31,7 +34,15 @@ import numpy as np
 import torch
 from rows import Row, fill, machine
 
-from wmlib.agents.muzero import MuZero, MuZeroConfig, Spaces, search, train_muzero
+from wmlib.agents.muzero import (
+    ONE_PLAYER,
+    GymWorld,
+    MuZero,
+    MuZeroConfig,
+    Spaces,
+    search,
+    train_muzero,
+)
 from wmlib.agents.muzero.exact import finite_model
 from wmlib.agents.muzero.plain import run_mcts
 from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
@@ -42,10 +53,13 @@ OUT = Path(__file__).parent / "results" / "muzero.json"
 GAME = TicTacToe()
 SOLUTION = minimax(GAME)
 CONFIG = MuZeroConfig()
-STEPS, MARKS, SIMULATIONS, GAMES = 500_000, 10, 50, 1000
+STEPS, MARKS, SIMULATIONS, GAMES = 1_000_000, 10, 50, 1000
+CARTPOLE, EPISODES, SEARCHED = "CartPole-v1", 40, (0, 5, 15, 25, 50)
+CARTPOLE_STEPS = 19_993  # and at most 7 more: a move of each of 8 games is made at once
 SHOWN = ("part", "seed", "seconds", "by_search", "by_network", "lines", "matches", "per_search",
-         "value_error", "best_action", "found")  # fmt: skip
-BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000}
+         "value_error", "best_action", "found", "returns")  # fmt: skip
+BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000,
+        "cartpole": 450}  # fmt: skip
 
 
 def optimal(agent: MuZero, simulations: int) -> float:
@@ -97,6 +111,52 @@ def train(seed: int, steps: int, runs: Path) -> Row:
     seconds = time.process_time() - began - spent
     return {
         "steps": steps, "seconds": round(seconds, 1), "curve": curve, **examined(agent),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def episodes_of(agent: MuZero, simulations: int, seed: int) -> list[float]:
+    """What fresh episodes of CartPole-v1 return, played side by side."""
+    world = GymWorld(CARTPOLE)
+    player, rng = agent.player(world, simulations), np.random.default_rng([seed, 2])
+    state, games, returns = world.start(EPISODES, rng), np.arange(EPISODES), np.zeros(EPISODES)
+    for _ in range(world.limit or 0):
+        if not len(games):
+            break
+        state, rewards, over = world.step(state, player.move(state))
+        returns[games] += rewards
+        state, games = state[~over], games[~over]
+    return [float(one) for one in returns]
+
+
+def cartpole(seed: int) -> Row:
+    """One agent on CartPole-v1, from nothing."""
+    curve: list[Row] = []
+    spent = 0.0  # on examinations
+
+    def after(used: int, agent: MuZero) -> None:
+        nonlocal spent
+        paused = time.process_time()
+        curve.append({
+            "real_steps": used, "updates": agent.updates,
+            "seconds": round(paused - began - spent, 1),
+            "returns": {str(n): episodes_of(agent, n, seed) for n in SEARCHED},
+        })  # fmt: skip
+        means = {n: round(float(np.mean(one)), 1) for n, one in curve[-1]["returns"].items()}
+        print(json.dumps(curve[-1] | {"returns": means}), flush=True)
+        spent += time.process_time() - paused
+
+    began = time.process_time()
+    marks = [CARTPOLE_STEPS // parts for parts in (8, 4, 2, 1)]
+    agent = train_muzero(
+        GymWorld(CARTPOLE), steps=CARTPOLE_STEPS, seed=seed, config=ONE_PLAYER, marks=marks,
+        after=after, progress=False,
+    )  # fmt: skip
+    last = curve[-1]
+    return {
+        "real_steps": last["real_steps"], "updates": last["updates"], "seconds": last["seconds"],
+        "returns": {n: round(float(np.mean(one)), 1) for n, one in last["returns"].items()},
+        "parameters": sum(p.numel() for p in agent.networks.parameters()), "curve": curve,
         "threads": torch.get_num_threads(),
     }  # fmt: skip
 
@@ -156,6 +216,8 @@ def tasks(parts: list[str], seeds: int) -> list[Row]:
     listed: list[Row] = []
     if "train" in parts:
         listed += [{"part": "train", "seed": seed} for seed in range(seeds)]
+    if "cartpole" in parts:
+        listed += [{"part": "cartpole", "seed": seed} for seed in range(seeds)]
     if "search" in parts:
         listed += [{"part": "search", "per_search": 2**k} for k in range(2, 13)]
     if "speed" in parts:
@@ -166,6 +228,8 @@ def tasks(parts: list[str], seeds: int) -> list[Row]:
 def measure(name: Row, options: argparse.Namespace) -> Row:
     if name["part"] == "train":
         return name | train(name["seed"], options.steps, options.runs)
+    if name["part"] == "cartpole":
+        return name | cartpole(name["seed"])
     if name["part"] == "search":
         return name | search_errors(name["per_search"])
     return name | speed(options.runs)
@@ -187,6 +251,7 @@ def summary(rows: list[Row]) -> Row:
             row["seed"]: sum(match["losses"] for match in row["matches"].values())
             for row in trained
         },
+        "cartpole": {row["seed"]: row["returns"] for row in rows if row["part"] == "cartpole"},
         "simulations_per_second": {
             name: each["median"]
             for row in rows
@@ -198,7 +263,7 @@ def summary(rows: list[Row]) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=("train", "search", "speed"),
+    parser.add_argument("--parts", nargs="+", choices=("train", "cartpole", "search", "speed"),
                         default=["train", "search"])  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS, help="real ones, of a training")
@@ -208,7 +273,8 @@ def main() -> None:
     torch.set_num_threads(1)
     made = {
         "command": f"python benchmarks/muzero.py --seeds {options.seeds} --steps {options.steps}",
-        "configuration": dataclasses.asdict(CONFIG), **machine(("numpy", "torch")),
+        "configuration": dataclasses.asdict(CONFIG),
+        "cartpole": dataclasses.asdict(ONE_PLAYER), **machine(("numpy", "torch")),
     }  # fmt: skip
     rows = fill(
         options.out, tasks(options.parts, options.seeds), lambda name: measure(name, options),

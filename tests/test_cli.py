@@ -1,5 +1,6 @@
 """The command line."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from wmlib import cli, commands
-from wmlib.agents.muzero import MuZeroConfig, NetworkConfig
+from wmlib.agents.muzero import ONE_PLAYER, MuZeroConfig, NetworkConfig
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
@@ -357,7 +358,7 @@ def test_muzero_is_trained_and_plays_matches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     tiny = MuZeroConfig(NetworkConfig(state=4, units=8), simulations=3, games=16, batch=8)
-    monkeypatch.setattr("wmlib.agents.muzero.train.MuZeroConfig", lambda: tiny)
+    monkeypatch.setattr("wmlib.agents.muzero.config.MuZeroConfig", lambda: tiny)
     out = str(tmp_path / "run")
     train = ["train", "muzero", "--env", "tic-tac-toe", "--steps", "300", "--out", out, "--json"]
     assert main(train) == 0
@@ -379,10 +380,26 @@ def test_muzero_is_trained_and_plays_matches(
         ([*match, "random", "--simulations", "-1"], "simulations must be at least 0, got -1"),
         ([*match, "random", "--action-repeat", "3"], "--action-repeat is not for tic-tac-toe"),
         (train, "go on with it by --resume"),
-        ([*train[:3], "chess", *train[4:]], "no board game 'chess'; there are tic-tac-toe, conn"),
+        ([*train[:3], "chess", *train[4:]], "or a board game: tic-tac-toe, connect-four"),
     ):
         assert main(wrong) == 2
         assert message in capsys.readouterr().err
+
+
+def test_muzero_is_trained_and_scored_on_an_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    tiny = dataclasses.replace(ONE_PLAYER, simulations=3, games=4, batch=8)
+    monkeypatch.setattr("wmlib.agents.muzero.config.ONE_PLAYER", tiny)
+    out = str(tmp_path / "run")
+    train = ["train", "muzero", "--env", "CartPole-v1", "--steps", "100", "--out", out, "--json"]
+    assert main(train) == 0
+    assert 100 <= said(capsys)["real_steps"] < 104
+    score = ["evaluate", out, "--episodes", "2", "--jobs", "1", "--json"]
+    assert main([*score, "--simulations", "2"]) == 0
+    assert len(said(capsys)["returns"]) == 2
+    assert main([*score, "--opponent", "random"]) == 2
+    assert "--opponent is for board games" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
 
 

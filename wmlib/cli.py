@@ -179,9 +179,9 @@ def parser() -> argparse.ArgumentParser:
     )
     _whole_run(third, 3000)
     planner = _command(
-        parts, "muzero", "MuZero against itself, on tic-tac-toe or connect-four", run_muzero
+        parts, "muzero", "MuZero, on a board game against itself or on choices", run_muzero
     )
-    _whole_run(planner, 500_000, "tic-tac-toe or connect-four")
+    _whole_run(planner, 1_000_000, "tic-tac-toe, connect-four or a registered id")
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(

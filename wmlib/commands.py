@@ -65,14 +65,19 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.agents.muzero import MuZero
     from wmlib.agents.world_models.recipes import ENV_ID, OFFICIAL_ID
     from wmlib.checkpoint import record_score
+    from wmlib.envs.boards import BOARDS
     from wmlib.evaluation import evaluate
 
     agent = agents.load(options.folder)
-    if isinstance(agent, MuZero):
+    if agent.environment in BOARDS:
         return _match(options, agent)
-    for name in ("opponent", "simulations"):
-        if getattr(options, name) is not None:
-            raise ValueError(f"--{name} is for board games, this agent plays {agent.environment}")
+    searches = isinstance(agent, MuZero)
+    for name, takes, what in (
+        ("opponent", False, "board games"), ("simulations", searches, "agents that search")
+    ):  # fmt: skip
+        if getattr(options, name) is not None and not takes:
+            raise ValueError(f"--{name} is for {what}, this agent plays {agent.environment}")
+    given = {"simulations": options.simulations} if searches else {}
     env_id, env_kwargs = agent.environment, {}
     if env_id == ENV_ID:
         env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
@@ -81,7 +86,7 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     if options.record:
         check_place(options.folder)
     score = evaluate(
-        agent.policy(), env_id, episodes=options.episodes, seed=options.seed,
+        agent.policy(**given), env_id, episodes=options.episodes, seed=options.seed,
         env_kwargs=env_kwargs, n_jobs=options.jobs,
     )  # fmt: skip
     if options.record:

@@ -49,11 +49,16 @@ def run_dreamerv3(options: argparse.Namespace) -> Result:
 
 
 def run_muzero(options: argparse.Namespace) -> Result:
-    from wmlib.agents.muzero import MuZero, train_muzero
-    from wmlib.envs.boards import board
+    from wmlib.agents.muzero import GymWorld, MuZero, train_muzero
+    from wmlib.envs.boards import BOARDS, board
 
     given = _of_whole(options)
-    train_muzero(board(given.pop("env_id")), **given)
+    name = given.pop("env_id")
+    try:
+        world = board(name) if name in BOARDS else GymWorld(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a board game: {', '.join(BOARDS)}") from error
+    train_muzero(world, **given)
     return _whole(options, MuZero.FILE, MuZero.KIND)
 
 

@@ -41,6 +41,8 @@ class Game(Protocol):
     actions: int
     """A"""
     players: int
+    limit: int | None
+    """moves after which a game is cut off"""
 
     def start(self, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
         """So many empty boards (N, C); nothing of them is random."""
@@ -64,6 +66,7 @@ class TicTacToe:
 
     name, rows, columns, length = "tic-tac-toe", 3, 3, 3
     players = 2
+    limit: int | None = None
 
     def __init__(self) -> None:
         self.cells = self.rows * self.columns

@@ -34,7 +34,7 @@ class Nim:
     Who is to move before a multiple of three has lost; from all others, take what leads to one.
     """
 
-    name, shape, actions, players, stones = "nim", (6,), 2, 2, 5
+    name, shape, actions, players, limit, stones = "nim", (6,), 2, 2, None, 5
 
     def start(self, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.full(count, self.stones)
@@ -62,7 +62,7 @@ class Walk:
     One begins beside the left end, and every other step costs 0.5: right is best.
     """
 
-    name, shape, actions, players, cells = "walk", (5,), 2, 1, 5
+    name, shape, actions, players, limit, cells = "walk", (5,), 2, 1, None, 5
 
     def start(self, count: int, rng: np.random.Generator) -> np.ndarray:
         return np.ones(count, int)

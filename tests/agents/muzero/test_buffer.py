@@ -9,23 +9,28 @@ A = 3
 
 
 def games(rng: np.random.Generator, count: int) -> list[Played]:
-    """Games of 1 to 7 steps, of which no two steps look alike."""
+    """Games of 1 to 7 steps, of which no two steps look alike; one in three is cut off."""
     made = []
-    for _ in range(count):
+    for number in range(count):
         T = int(rng.integers(1, 8))
         made.append(Played(
             rng.random((T, 2), dtype=np.float32), np.ones((T, A), bool), rng.integers(A, size=T),
             rng.normal(size=T).astype(np.float32),
             rng.dirichlet(np.ones(A), T).astype(np.float32),
             rng.normal(size=T).astype(np.float32), np.arange(T, 0, -1),
+            np.full(T, number % 3 == 0),
         ))  # fmt: skip
     return made
 
 
 def target(game: Played, t: int, discount: float, horizon: int | None) -> float:
-    """A value target by a plain loop; nothing is worth anything past the end."""
+    """A value target by a plain loop; nothing is worth anything past the end.
+
+    Where a game was cut off, its last search says what would have come.
+    """
     total, end = 0.0, len(game.actions)
-    last = end if horizon is None else min(end, t + horizon)
+    known = end - 1 if game.cut[0] else end
+    last = known if horizon is None else min(known, t + horizon)
     for step in range(t, last):
         total += discount ** (step - t) * float(game.rewards[step])
     if last < end:
@@ -54,6 +59,7 @@ def test_a_batch_is_what_a_loop_over_games_says(discount: float, horizon: int | 
             else:  # absorbing: worth nothing, and nothing is asked of the policy
                 past += 1
                 assert batch.values[b, k] == 0 and (batch.policies[b, k] == 0).all()
+            assert batch.known[b, k] == (t + k < end or not game.cut[0])
             if k < K:
                 alive = t + k < end
                 assert batch.rewards[b, k] == (game.rewards[t + k] if alive else 0)

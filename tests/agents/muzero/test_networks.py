@@ -28,6 +28,7 @@ def batch(B: int = 4, K: int = 3) -> Batch:
         rng.random((B, 2, 3), dtype=np.float32), rng.integers(3, size=(B, K)),
         rng.uniform(-2, 2, (B, K)).astype(np.float32),
         rng.uniform(-10, 10, (B, K + 1)).astype(np.float32), policies,
+        np.ones((B, K + 1), np.float32),
     )  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def cross_entropy(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 def by_hand(made: Networks, given: Batch, flows: float) -> list[torch.Tensor]:
     """The losses step by step; of a gradient, the share `flows` goes back into each state."""
-    seen, actions, rewards, values, policies = map(torch.from_numpy, given)
+    seen, actions, rewards, values, policies, _ = map(torch.from_numpy, given)
     K, state = actions.shape[1], made.represent(seen)
     told = [torch.zeros(()) for _ in range(3)]
     for k in range(K + 1):
@@ -118,3 +119,16 @@ def test_losses_are_those_of_a_loop_and_gradients_are_halved_at_each_step() -> N
     torch.testing.assert_close(found, gradient(sum(by_hand(made, given, 0.5)), made))
     whole = gradient(sum(by_hand(made, given, 1.0)), made)
     assert (found - whole).norm() > 0.01 * whole.norm()
+
+
+def test_past_where_a_game_was_cut_off_nothing_is_asked() -> None:
+    made, given = networks(), batch()
+    given.known[1, 2:] = 0
+    told = losses(made, given)
+    assert not torch.allclose(told, losses(made, batch()))
+    wild = batch()
+    wild.known[:] = given.known
+    wild.values[1, 2:], wild.rewards[1, 2:], wild.policies[1, 2:] = 7, 2, 0.1
+    torch.testing.assert_close(losses(made, wild), told)
+    wild.rewards[1, 1] = -2  # the last step before it paid what it paid
+    assert not torch.allclose(losses(made, wild), told)

@@ -5,20 +5,24 @@ action leads to, prediction f what is worth doing there and what that is worth. 
 tree of them. Nothing in it paints: a hidden state need not say what the world looks like.
 """
 
-from wmlib.agents.muzero.agent import MuZero, MuZeroPlayer, losses
+from wmlib.agents.muzero.agent import MuZero, MuZeroPlayer, MuZeroPolicy, losses
 from wmlib.agents.muzero.buffer import Batch, Buffer, Played
-from wmlib.agents.muzero.config import MuZeroConfig, Spaces
+from wmlib.agents.muzero.config import ONE_PLAYER, MuZeroConfig, Spaces, usual
+from wmlib.agents.muzero.gym_world import GymWorld
 from wmlib.agents.muzero.networks import NetworkConfig, Networks, Support
 from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
 from wmlib.agents.muzero.self_play import World, play
 from wmlib.agents.muzero.train import train_muzero
 
 __all__ = [
+    "ONE_PLAYER",
     "Batch",
     "Buffer",
+    "GymWorld",
     "MuZero",
     "MuZeroConfig",
     "MuZeroPlayer",
+    "MuZeroPolicy",
     "NetworkConfig",
     "Networks",
     "Played",
@@ -33,5 +37,6 @@ __all__ = [
     "play",
     "search",
     "train_muzero",
+    "usual",
     "with_noise",
 ]

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from wmlib.agents.muzero.buffer import Batch, Buffer
 from wmlib.agents.muzero.config import MuZeroConfig, Spaces
+from wmlib.agents.muzero.gym_world import numbers
 from wmlib.agents.muzero.networks import Networks
 from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
-from wmlib.agents.muzero.self_play import World
+from wmlib.agents.muzero.self_play import World, drawn
 from wmlib.learning import load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.training import seeded
@@ -149,6 +150,11 @@ class MuZero:
         """What plays in a world after so many simulations, with no noise; 0: by the network."""
         return MuZeroPlayer(self, world, simulations)
 
+    def policy(self, explore: bool = False, simulations: int | None = None) -> MuZeroPolicy:
+        """What plays one episode of an environment; None: as many simulations as in training."""
+        count = self.config.simulations if simulations is None else simulations
+        return MuZeroPolicy(self, explore, count)
+
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
         """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
         save_agent(self, _Saved(self.spaces, self.config), folder, made)
@@ -176,7 +182,7 @@ def losses(networks: Networks, batch: Batch, device: torch.device | str = "cpu")
     once, and what is said after each of the K steps 1 / K; the gradient that flows back into each
     state from the next is halved (paper, appendix G).
     """
-    observations, actions, rewards, values, policies = (
+    observations, actions, rewards, values, policies, known = (
         torch.from_numpy(part).to(device) for part in batch
     )
     K = actions.shape[1]
@@ -186,11 +192,12 @@ def losses(networks: Networks, batch: Batch, device: torch.device | str = "cpu")
         states.append(following)
         told.append(reward)
     policy, value = networks.predict(torch.stack(states).flatten(0, 1))  # ((K + 1) * B, ...)
-    weights = torch.tensor([1.0, *[1 / K] * K], device=device)[:, None]  # (K + 1, 1)
+    weights = known.T / torch.tensor([1.0, *[K] * K], device=device)[:, None]  # (K + 1, B)
     of_policy = -(policies.movedim(1, 0).flatten(0, 1) * policy.log_softmax(-1)).sum(-1)
     of_value = networks.values.loss(value, values.T.flatten())  # ((K + 1) * B,)
     of_reward = networks.rewards.loss(torch.stack(told), rewards.T)  # (K, B)
     first = (weights * part.unflatten(0, (K + 1, -1)) for part in (of_policy, of_value))
+    of_reward = known.T[:-1] * of_reward
     return torch.stack([*(part.sum(0).mean() for part in first), of_reward.sum(0).mean() / K])
 
 
@@ -199,8 +206,37 @@ def half_gradient(state: Tensor) -> Tensor:
     return 0.5 * state + 0.5 * state.detach()
 
 
+def most_visited(searched: Searched) -> np.ndarray:
+    """(N,) the action that most simulations began with, and of equal ones the better."""
+    rank = searched.actions / (np.ptp(searched.actions) + 1)  # (N, A) less than 1 apart
+    most: np.ndarray = (searched.visits + 0.5 * rank).argmax(1)
+    return most
+
+
+class MuZeroPolicy:
+    """Plays an episode of a Gymnasium environment, from one observation at a time."""
+
+    @typed
+    def __init__(self, agent: MuZero, explore: bool, simulations: NonNegativeInt) -> None:
+        self.agent, self.explore, self.simulations = agent, explore, simulations
+
+    def reset(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def act(self, observation: np.ndarray) -> np.int64:
+        """An action for an observation (...)."""
+        agent, seen = self.agent, numbers(np.asarray(observation))[None]  # (1, ...)
+        if not self.simulations:
+            return np.int64(agent.root(seen).prior[0].argmax())
+        legal = np.ones((1, agent.spaces.actions), bool)
+        rng = self._rng if self.explore else None
+        searched = agent.think(seen, legal, self.simulations, rng)
+        moves = drawn(searched.visits, 1.0, self._rng) if self.explore else most_visited(searched)
+        return np.int64(moves[0])
+
+
 class MuZeroPlayer:
-    """Takes the action that most simulations began with, and of equal ones the better."""
+    """Takes the action that `most_visited` says, in many games at once."""
 
     @typed
     def __init__(self, agent: MuZero, world: Any, simulations: NonNegativeInt) -> None:
@@ -214,7 +250,4 @@ class MuZeroPlayer:
             prior = self.agent.root(seen).prior  # (N, A)
             likeliest: np.ndarray = np.where(legal, prior, -1).argmax(1)
             return likeliest
-        searched = self.agent.think(seen, legal, self.simulations)
-        rank = searched.actions / (np.ptp(searched.actions) + 1)  # (N, A) less than 1 apart
-        most: np.ndarray = (searched.visits + 0.5 * rank).argmax(1)
-        return most
+        return most_visited(self.agent.think(seen, legal, self.simulations))

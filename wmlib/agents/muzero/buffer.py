@@ -29,6 +29,8 @@ class Played(NamedTuple):
     the mean of all simulations; but those that explore earn less than is there)"""
     ends: np.ndarray
     """(N,) int64, how many steps are left in the game, this one among them"""
+    cut: np.ndarray
+    """(N,) bool, whether the game was cut off after its last step, and could have gone on"""
 
 
 class Batch(NamedTuple):
@@ -44,6 +46,8 @@ class Batch(NamedTuple):
     """(B, K + 1) before each of them, and after the last"""
     policies: np.ndarray
     """(B, K + 1, A); past a game's end all zeros, which asks for nothing"""
+    known: np.ndarray
+    """(B, K + 1) float32, 0 past where a game was cut off: nothing is asked there, else 1"""
 
 
 class Buffer:
@@ -96,7 +100,7 @@ class Buffer:
         """A batch of B steps, each with the K that followed.
 
         Past the end a game stands still (the state is absorbing): whatever is done there brings
-        nothing and is worth nothing.
+        nothing and is worth nothing. Past where it was cut off, nothing is known.
         """
         begin = self.anywhere(rng, batch)  # (B,)
         steps = begin[:, None] + np.arange(unroll + 1)  # (B, K + 1)
@@ -111,20 +115,24 @@ class Buffer:
             np.where(going, self.kept.rewards[place[:, :-1]], 0).astype(np.float32),
             np.where(alive, self.targets(steps), 0).astype(np.float32),
             np.where(alive[..., None], self.kept.policies[place], 0),
+            (alive | ~self.kept.cut[begin % self.capacity, None]).astype(np.float32),
         )
 
     def targets(self, steps: np.ndarray) -> np.ndarray:
-        """(...) the value targets of steps (...): n rewards, and then what a search expected."""
+        """(...) the value targets of steps (...): n rewards, and then what a search expected.
+
+        Of a game that was cut off, the last search stands for all that would have come.
+        """
         left = self.kept.ends[steps % self.capacity]  # (...)
+        paying = left - self.kept.cut[steps % self.capacity]  # (...) steps whose rewards count
         most = int(left.max()) if self.horizon is None else self.horizon
-        total, worth = np.zeros(steps.shape), 1.0
-        for ahead in range(most):
-            total += worth * np.where(
-                ahead < left, self.kept.rewards[(steps + ahead) % self.capacity], 0
-            )
-            worth *= self.discount
-        beyond = self.kept.values[(steps + most) % self.capacity].clip(-self.reach, self.reach)
-        return total + worth * np.where(most < left, beyond, 0)
+        total, ahead = np.zeros(steps.shape), np.minimum(paying, most)
+        for k in range(int(ahead.max())):
+            reward = self.kept.rewards[(steps + k) % self.capacity]
+            total += self.discount**k * np.where(k < ahead, reward, 0)
+        beyond = self.kept.values[(steps + ahead) % self.capacity].clip(-self.reach, self.reach)
+        targets: np.ndarray = total + self.discount**ahead * np.where(ahead < left, beyond, 0)
+        return targets
 
     def state(self) -> dict[str, np.ndarray]:
         """All of it, as the arrays of a file."""

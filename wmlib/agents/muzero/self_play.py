@@ -27,6 +27,8 @@ class World(Protocol):
     """A"""
     players: int
     """1, or 2 who move in turns and of whom one wins what the other loses"""
+    limit: int | None
+    """moves after which a game is cut off that could go on"""
 
     def start(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """States (N, ...) of so many new games."""
@@ -51,8 +53,9 @@ def play(
     state: np.ndarray,
     temperature: float,
     rng: np.random.Generator,
+    most: float = np.inf,
 ) -> Played:
-    """Play games from their states (N, ...) to their ends.
+    """Play games from their states (N, ...) to their ends, or until they are cut off.
 
     Args:
         world: in which.
@@ -60,17 +63,24 @@ def play(
         state: (N, ...) where the games stand.
         temperature: a move is drawn by its visits to the power of 1 / temperature.
         rng: that moves are drawn with.
+        most: moves of all games together; who would need more is cut off. At least one is made in
+            each.
     """
     games, owners = np.arange(len(state)), []
     rows: list[tuple[np.ndarray, ...]] = []
+    made, limit = 0, np.inf if world.limit is None else world.limit
     while len(games):
         seen, legal = world.observe(state), world.legal(state)
         searched = think(seen, legal)
         moves = drawn(searched.visits, temperature, rng)  # (N,)
         state, rewards, over = world.step(state, moves)
-        rows.append((seen, legal, moves, rewards, searched.policy, searched.greedy))
+        made += len(games)
+        stops = len(rows) + 1 >= limit or made + np.count_nonzero(~over) > most
+        cut = ~over & stops  # (N,)
+        rows.append((seen, legal, moves, rewards, searched.policy, searched.greedy, cut))
         owners.append(games)
-        state, games = state[~over], games[~over]
+        going = ~over & ~cut  # (N,)
+        state, games = state[going], games[going]
     return in_order(rows, owners)
 
 
@@ -78,14 +88,15 @@ def in_order(rows: list[tuple[np.ndarray, ...]], owners: list[np.ndarray]) -> Pl
     """Steps that were taken side by side, game after game."""
     owner = np.concatenate(owners)  # (M,)
     order = np.argsort(owner, kind="stable")  # (M,) the steps of a game stay in their order
-    seen, legal, moves, rewards, policies, values = (
+    seen, legal, moves, rewards, policies, values, cut = (
         np.concatenate(parts)[order] for parts in zip(*rows, strict=True)
     )
     owner = owner[order]
-    left = np.searchsorted(owner, owner, "right") - np.arange(len(owner))  # (M,)
+    after = np.searchsorted(owner, owner, "right")  # (M,) where the next game begins
+    left = after - np.arange(len(owner))  # (M,)
     return Played(
         seen, legal, moves.astype(np.int64), rewards.astype(np.float32),
-        policies.astype(np.float32), values.astype(np.float32), left,
+        policies.astype(np.float32), values.astype(np.float32), left, cut[after - 1],
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from wmlib.agents.muzero.agent import MuZero
-from wmlib.agents.muzero.config import MuZeroConfig, Spaces
+from wmlib.agents.muzero.config import MuZeroConfig, Spaces, usual
 from wmlib.agents.muzero.self_play import World, play, random_states
 from wmlib.checkpoint import made_by
 from wmlib.learning import RunSeed, table
@@ -29,7 +29,7 @@ REANALYZED = 1024
 def train_muzero(
     world: Any,
     *,
-    steps: PositiveInt = 500_000,
+    steps: PositiveInt = 1_000_000,
     seed: RunSeed = 0,
     config: MuZeroConfig | None = None,
     folder: str | Path | None = None,
@@ -44,9 +44,9 @@ def train_muzero(
     Args:
         world: a `World`, such as `wmlib.envs.boards.TicTacToe()`; its rules are used to play in it,
             never to search.
-        steps: real ones, at least: the last round of games is played to its end.
+        steps: real ones. The games that are under way then are cut off, after one move at least.
         seed: of everything that is random.
-        config: of the run.
+        config: of the run; None: as `usual` for that number of players.
         folder: where the run is kept, and its result; None keeps nothing.
         resume: go on with the run in `folder`.
         marks: real steps; rising.
@@ -61,8 +61,9 @@ def train_muzero(
         BlockingIOError: another process works in the folder.
         DamagedFileError: the state of the run was cut short or altered.
     """
-    config = config or MuZeroConfig()
-    agent = MuZero(Spaces.of(world), config, seed=seed)
+    spaces = Spaces.of(world)
+    config = config or usual(spaces.players)
+    agent = MuZero(spaces, config, seed=seed)
     if folder is None:
         Run(agent, world, steps, None).go(marks, after, every, progress)
         return agent
@@ -118,7 +119,7 @@ class Run:
         state, taken = random_states(self.world, moves, rng)
         played = play(
             self.world, lambda seen, legal: agent.think(seen, legal, rng=rng), state, temperature,
-            rng,
+            rng, self.most - self.steps - taken,
         )  # fmt: skip
         self.steps += taken + len(played.actions)
         self.buffer.extend(played)
