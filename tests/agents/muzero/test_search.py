@@ -1,6 +1,7 @@
 """The search against exact values, against the pseudocode's tree, and against minimax."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -83,30 +84,78 @@ def test_visits_are_those_of_a_plain_tree_for_one_game(seed: int, sign: float) -
         np.testing.assert_allclose(searched.actions[game], values, atol=1e-12)
 
 
+SCORE = plain.score
+
+
+def among_siblings(
+    root_value: float, parent: plain.Node, child: plain.Node, bounds: plain.Bounds, c1: float,
+    c2: float,
+) -> float:  # fmt: skip
+    """The bound of a child where Q is scaled as in mctx: by its siblings and the parent's value."""
+    tried = [other for other in parent.children.values() if other.visits]
+    if parent.visits:
+        value = (parent.worth - parent.reward) / parent.discount
+    else:  # the root, whose own expansion counts as a visit
+        total = root_value + sum(other.total for other in tried)
+        value = total / (1 + sum(other.visits for other in tried))
+    near = plain.Bounds(value)
+    for other in tried:
+        near.update(other.worth)
+    return SCORE(parent, child, near, c1, c2)
+
+
 def test_scaling_among_siblings_as_in_mctx_is_another_search(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is far better or worse elsewhere in the tree makes siblings look alike; in mctx not."""
-
-    def among_siblings(
-        parent: plain.Node, child: plain.Node, bounds: plain.Bounds, c1: float, c2: float
-    ) -> float:
-        near = plain.Bounds(next((c.worth for c in parent.children.values() if c.visits), 0.0))
-        for other in parent.children.values():
-            if other.visits:
-                near.update(other.worth)
-        return score(parent, child, near, c1, c2)
-
-    score = plain.score
     root, recurrent_fn = random_model(0, 4, 1.0)
-    ours = search(root, recurrent_fn, 60).visits
-    monkeypatch.setattr(plain, "score", among_siblings)
-    theirs = [
-        plain.run_mcts(*(part[game] for part in root), recurrent_fn, 60, np.ones(4, bool))[0]
-        for game in range(5)
-    ]
+    ours, theirs = search(root, recurrent_fn, 60).visits, []
+    for prior, value, state in zip(*root, strict=True):
+        monkeypatch.setattr(plain, "score", partial(among_siblings, value))
+        theirs.append(plain.run_mcts(prior, value, state, recurrent_fn, 60, np.ones(4, bool))[0])
     assert (ours != theirs).any(1).all()
     assert (ours.argmax(1) == np.argmax(theirs, 1)).mean() >= 0.6  # though mostly of one mind
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_with_its_scaling_the_plain_tree_visits_what_mctx_visits(
+    seed: int, sign: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeepMind's own search, which is an extra: pip install mctx "jax[cpu]".
+
+    With the paper's scaling the visits of the plain tree are ours, with mctx's they are those of
+    mctx: the two searches differ in that alone.
+    """
+    mctx, jax = pytest.importorskip("mctx"), pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    root, recurrent_fn = random_model(seed, 4, sign)
+    legal = np.random.default_rng(seed).random((5, 4)) < 0.7
+    legal[:, seed] = True
+
+    def step(actions: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        told = recurrent_fn(np.asarray(states), np.asarray(actions))
+        discounts = np.broadcast_to(told.discount, told.reward.shape)
+        return told.reward, discounts, np.log(told.prior), told.value, told.state
+
+    def theirs(_: None, key: object, actions: object, states: object) -> tuple:
+        one, rows = jax.ShapeDtypeStruct((5,), float), jax.ShapeDtypeStruct((5, 4), float)
+        shapes = one, one, rows, one, jax.ShapeDtypeStruct((5,), int)
+        *parts, following = jax.pure_callback(step, shapes, actions, states)
+        names = "reward", "discount", "prior_logits", "value"
+        return mctx.RecurrentFnOutput(**dict(zip(names, parts, strict=True))), following
+
+    begun = mctx.RootFnOutput(
+        prior_logits=np.log(root.prior), value=root.value, embedding=root.state
+    )
+    found = mctx.muzero_policy(
+        None, jax.random.PRNGKey(0), begun, theirs, 60, ~legal, dirichlet_fraction=0.0
+    ).search_tree.summary().visit_counts  # fmt: skip
+    allowed = masked(root.prior, legal)
+    for game, (prior, value, state) in enumerate(zip(allowed, *root[1:], strict=True)):
+        monkeypatch.setattr(plain, "score", partial(among_siblings, value))
+        visits, _ = plain.run_mcts(prior, value, state, recurrent_fn, 60, legal[game])
+        np.testing.assert_array_equal(found[game], visits)
 
 
 def optimal_share(positions: np.ndarray, simulations: int, sign: float = -1.0) -> float:
