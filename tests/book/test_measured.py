@@ -130,13 +130,14 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
     assert "**1.00** at all three scales" in told
     told = line("| MuZero at tic-tac-toe")
-    first, second = (row for row in rows("muzero") if row["part"] == "train")
-    assert f"**{100 * first['by_search']:.1f} %** of all" in told
-    assert f"{100 * first['by_network']:.1f} % by the network alone" in told
-    assert all(side["losses"] == 0 for side in first["lines"].values())
-    assert first["matches"]["perfect"]["losses"] == 0
-    games = [sum(sum(side.values()) for side in row["lines"].values()) for row in (first, second)]
-    lost = sum(side["losses"] for side in second["lines"].values())
-    assert f"all {games[0]} lines" in told and f"loses {lost} of its {games[1]} lines" in told
-    assert f"{second['matches']['perfect']['losses']} of 1,000 games" in told
-    assert f"{100 * second['by_search']:.1f} % and {100 * second['by_network']:.1f} %" in told
+    trained = [row for row in rows("muzero") if row["part"] == "train"]
+    assert "three seeds" in told and len(trained) == 3
+    for what, words in (("search", "**{} and {} %** of all"), ("network", "{} and {} % by the")):
+        *shares, last = (f"{100 * row[f'by_{what}']:.1f}" for row in trained)
+        assert words.format(", ".join(shares), last) in told
+    for row in trained:
+        assert not any(one["losses"] for kind in ("lines", "matches") for one in row[kind].values())
+    *lines, last = (sum(sum(side.values()) for side in row["lines"].values()) for row in trained)
+    assert f"({', '.join(map(str, lines))} and {last}), 0 lost" in told
+    minutes = [row["seconds"] / 60 for row in trained]
+    assert f"{min(minutes):.0f} to {max(minutes):.0f} minutes" in told

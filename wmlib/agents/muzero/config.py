@@ -33,8 +33,9 @@ class MuZeroConfig:
     games went)"""
     unroll: PositiveInt = 5
     """K, steps of the model that are learned from at a time (paper: 5)"""
-    noise: ProperShare = 0.25
-    """share of Dirichlet noise in the root's prior (paper: 0.25)"""
+    noise: ProperShare = 0.4
+    """share of Dirichlet noise in the root's prior (paper: 0.25; ours: moves that the network has
+    written off are met again)"""
     alpha: PositiveFloat = 0.3
     """of that noise (paper: 0.3 in chess). The smaller, the fewer moves share the noise: one that
     is thought bad is tried at all only if it gets much of it"""
@@ -72,11 +73,11 @@ class MuZeroConfig:
 ONE_PLAYER = MuZeroConfig(
     networks=NetworkConfig(state=32, units=64, value_support=500.0, atoms=20),
     simulations=25, discount=0.99, horizon=50, temperatures=(1.0, 0.5, 0.25), games=8,
-    random_moves=0, ratio=0.2, batch=128, reward_weight=1.0, value_weight=0.25,
+    random_moves=0, noise=0.25, ratio=0.2, batch=128, reward_weight=1.0, value_weight=0.25,
 )  # fmt: skip
 """What decides a run in a world of one player, unless it is told: as the paper's on Atari, but for
-the sizes, the simulations (paper: 50), the discount (paper: 0.997), the horizon (paper: 10; a target
-of 50 real rewards rests less on what a young network says) and what is marked as ours above."""
+the sizes, the simulations (paper: 50), the discount (paper: 0.997), the horizon (paper: 10; ours: a
+target of 50 real rewards rests less on what a young network says) and what is ours above."""
 
 
 def usual(players: int) -> MuZeroConfig:
