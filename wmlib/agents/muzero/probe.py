@@ -51,15 +51,16 @@ def imagined(
     Returns:
         after 0, 1, ..., `steps` moves, the lines on which the game is not over.
     """
-    starts = np.arange(len(cells))
-    state = networks.represent(torch.from_numpy(game.observe(cells)))  # (N, S)
-    lines = [Imagined(starts, cells, state.numpy())]
+    starts, device = np.arange(len(cells)), next(networks.parameters()).device
+    state = networks.represent(torch.from_numpy(game.observe(cells)).to(device))  # (N, S)
+    lines = [Imagined(starts, cells, state.cpu().numpy())]
     for _ in range(steps):
         drawn = any_of(moves(cells), rng)  # (N,)
-        state, _ = networks.dynamics(state, torch.from_numpy(drawn))
+        state, _ = networks.dynamics(state, torch.from_numpy(drawn).to(device))
         cells, _, over = game.step(cells, drawn)
-        starts, cells, state = starts[~over], cells[~over], state[~over]
-        lines.append(Imagined(starts, cells, state.numpy()))
+        going = np.flatnonzero(~over)
+        starts, cells, state = starts[going], cells[going], state[going]
+        lines.append(Imagined(starts, cells, state.cpu().numpy()))
     return lines
 
 
