@@ -46,6 +46,7 @@ def green() -> MuZero:
     with torch.no_grad():
         for weight in made.average.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+        made.average.f[-1].weight.mul_(0.2)  # sure of nothing
     return made
 
 
@@ -211,7 +212,7 @@ def test_a_page_searches_as_python_does(
     earned = np.array([one["earned"] for one in ours])
     np.testing.assert_allclose(earned, theirs.actions, rtol=0, atol=1e-9)
     if who == "green":
-        assert ((theirs.visits > 0).sum(1) > 3).mean() > 0.5, "broad trees"
+        assert (theirs.visits > 0).sum() > 0.6 * legal.sum(), "broad trees"
 
 
 class PagePlayer:

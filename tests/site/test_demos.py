@@ -102,7 +102,8 @@ def test_weights_are_no_larger_than_they_may_be(site: Path, page_name: str) -> N
     models = [model for state in states for model in json.loads(state)["state"].values()]
     sizes = [len(part["data"]) for model in models for part in model.get("buffers", [])]
     assert sum(sizes) <= BYTES
-    assert not (page_name in WHERE and sum(sizes) < BYTES / 4), "the weights were not found"
+    # MuZero's networks are the smallest: 60,000 numbers.
+    assert not (page_name in WHERE and sum(sizes) < BYTES / 8), "the weights were not found"
 
 
 @pytest.mark.parametrize("width", WIDTHS)
