@@ -215,6 +215,32 @@ def test_a_page_searches_as_python_does(
         assert (theirs.visits > 0).sum() > 0.6 * legal.sum(), "broad trees"
 
 
+def test_without_its_policy_a_page_searches_as_python_does(run: Script, agent: MuZero) -> None:
+    exact, cells = Exact(agent), positions(40)
+    legal, root = GAME.legal(cells), exact.root(cells)
+
+    def blind(states: np.ndarray, actions: np.ndarray) -> Step:
+        step = exact.recurrent_fn(states, actions)
+        return step._replace(prior=np.full_like(step.prior, 1 / 9))
+
+    priors = masked(np.full(legal.shape, 1 / 9), legal)
+    theirs = search(root._replace(prior=priors), blind, 100, legal)
+    ours = run(
+        OPEN
+        + """
+        return input.cells.map((cells) => {
+          const tree = think(withoutPolicy(agent), cells);
+          for (let n = 0; n < 100; n++) tree.grow();
+          return tree.root.n;
+        });
+        """,
+        bytes=pack_player(agent),
+        cells=cells,
+    )
+    assert ours == theirs.visits.astype(int).tolist()
+    assert (theirs.visits > 0).sum() > 0.9 * legal.sum()
+
+
 class PagePlayer:
     """What moves on a page after so many simulations."""
 
@@ -422,6 +448,20 @@ def test_its_tree_grows_while_it_thinks(shown: Opened, agent: MuZero) -> None:
         assert it.count("nodes") == 200 and len(it.saved("moves")) == 2
 
 
+def test_without_its_policy_its_tree_is_broad(shown: Opened, widget: PlayTicTacToe) -> None:
+    with shown(widget) as it:
+        tried = []
+        for pressed in ("false", "true"):
+            it.page.evaluate("model.set('moves', [4])")
+            toggle = it.page.get_by_role("button", name="Without its policy")
+            assert toggle.get_attribute("aria-pressed") == pressed
+            press(it.page, "Let it move")
+            it.wait("demo.dataset.running === 'false'")
+            tried.append(sum(count > 0 for count in it.saved("visits")))
+            toggle.click()
+        assert tried[0] < tried[1] == 8
+
+
 def test_without_simulations_the_network_moves(
     shown: Opened, widget: PlayTicTacToe, agent: MuZero
 ) -> None:
@@ -514,10 +554,10 @@ def test_a_keyboard_alone_plays_and_leaves(shown: Opened, widget: PlayTicTacToe)
             ))  # fmt: skip
             if order[-1] == "below":
                 break
-        assert order[0] == "top row, left column: empty" and len(order) == 17
+        assert order[0] == "top row, left column: empty" and len(order) == 18
         assert order[9:] == [
             "New game: you begin", "New game: it begins", "Take back", "Let it move",
-            "Let it play both sides", "Simulations before a move",
+            "Let it play both sides", "Simulations before a move", "Without its policy",
             "The moves at the root, in numbers", "below",
         ]  # fmt: skip
         page.locator(".wm-cell").nth(4).focus()

@@ -112,6 +112,13 @@ export class MuZero {
   }
 }
 
+// The same model, whose policy says nothing: every action is as likely, wherever it is asked.
+export function withoutPolicy(model) {
+  const predict = (state) =>
+    ({ ...model.predict(state), prior: new Float64Array(model.actions).fill(1 / model.actions) });
+  return Object.assign(Object.create(model), { predict });
+}
+
 // Priors of legal actions alone, which sum to 1 again.
 export function masked(prior, legal) {
   const kept = Float64Array.from(prior, (share, a) => (legal[a] ? share + 1e-9 : 0));

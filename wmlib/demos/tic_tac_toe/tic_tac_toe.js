@@ -4,7 +4,7 @@ import "../page/page.css";
 import "./tic_tac_toe.css";
 import { unpack } from "../page/engine.js";
 import { Clock, button, fact, make, mount, prefersStillness, slider } from "../page/page.js";
-import { MuZero, think } from "./muzero.js";
+import { MuZero, think, withoutPolicy } from "./muzero.js";
 import { SIDES, boardAfter, kindOf, named, outcome, turnAfter } from "./rules.js";
 import { percent, signed, treePicture } from "./tree.js";
 
@@ -17,11 +17,13 @@ const REST = 0.8; // seconds between two moves when it plays both sides
 function build(root, model) {
   const { header, arrays } = unpack(model.get("weights"));
   const agent = new MuZero(arrays, header);
+  const blind = withoutPolicy(agent);
   const { lines } = header;
   let moves = [...model.get("moves")];
   let simulations = model.get("simulations");
   let mine = 1; // the reader's side: X
   let both = false; // whether it plays both sides
+  let asked = true; // whether its policy has a say
   let thought = null; // {tree, cells, turn} of the last search
   let owed, undrawn, resting;
 
@@ -49,6 +51,10 @@ function build(root, model) {
       model.save_changes();
     },
   });
+  const policy = button("Without its policy", () => {
+    asked = !asked;
+    policy.setAttribute("aria-pressed", String(!asked));
+  }, { "aria-pressed": "false" });
   const facts = {
     count: fact("Simulations of this thought"),
     value: fact("What it expects, from −1 to +1"),
@@ -71,6 +77,7 @@ function build(root, model) {
       make("div", {},
         make("div", { class: "wm-row" }, first, second, back, once, alone),
         depth.element,
+        make("div", { class: "wm-row" }, policy),
         make("div", { class: "wm-facts" }, ...Object.values(facts).map(({ element }) => element)),
         make("p", { class: "wm-note" },
           "Keys, while the demo has the focus: Tab and Enter to move, Escape stops it."))),
@@ -135,7 +142,7 @@ function build(root, model) {
   // It begins to think.
   function begin() {
     const { cells, turn } = now();
-    thought = { tree: think(agent, cells.map((c) => (c ? c * turn : 0))), cells, turn };
+    thought = { tree: think(asked ? agent : blind, cells.map((c) => (c ? c * turn : 0))), cells, turn };
     [owed, undrawn, resting] = [0, 0, 0];
     alone.textContent = both ? "Pause" : "Let it play both sides";
     root.dataset.running = "true";
