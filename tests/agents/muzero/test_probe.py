@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wmlib.agents.muzero import NetworkConfig, Networks
-from wmlib.agents.muzero.probe import fit_probe, imagined, read_board
+from wmlib.agents.muzero.probe import fit_probe, imagined, read_board, shares_read
 from wmlib.envs.boards import TicTacToe, minimax
 
 GAME = TicTacToe()
@@ -62,3 +62,39 @@ def test_only_the_moves_that_are_asked_for_are_made(networks: Networks) -> None:
     drawn = solution.cells[solution.values == 0][:200]
     for line in imagined(networks, GAME, drawn, best, 5, np.random.default_rng(0)):
         assert (solution.values[solution.find(line.cells)] == 0).all()
+
+
+class Rules(Networks):
+    """Networks whose state is the board in two planes, and whether it is the other player's turn.
+
+    Either the planes change places with each move, so that the first is always of who is to move;
+    or each belongs to one player for ever.
+    """
+
+    change = True
+
+    def represent(self, observation: torch.Tensor) -> torch.Tensor:
+        return torch.cat([observation.flatten(1), torch.zeros(len(observation), 1)], 1)
+
+    def dynamics(
+        self, state: torch.Tensor, action: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        first, second, turn = state.split([9, 9, 1], 1)
+        stone = torch.nn.functional.one_hot(action, self.actions)
+        if self.change:
+            first, second = second, first + stone
+        else:
+            first, second = first + (1 - turn) * stone, second + turn * stone
+        return torch.cat([first, second, 1 - turn], 1), torch.zeros(len(state), 3)
+
+
+def test_one_probe_reads_all_depths_only_where_all_are_written_alike(networks: Networks) -> None:
+    cells = minimax(GAME).cells[::8]
+    rules = Rules(18, 9, NetworkConfig(state=19, units=8))
+    shares = shares_read(rules, GAME, cells, 3, lines=2)
+    np.testing.assert_array_equal(shares, np.ones((2, 4)))
+    rules.change = False
+    one, own = shares_read(rules, GAME, cells, 3, lines=2)
+    assert (own == 1).all() and (one[1::2] < 0.6).all()
+    blank = shares_read(networks, GAME, cells, 3, lines=2)
+    assert (blank[:, 3] < 0.9).all() and (blank > 0.2).all()

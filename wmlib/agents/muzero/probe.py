@@ -86,3 +86,31 @@ def read_board(probe: np.ndarray, states: np.ndarray) -> np.ndarray:
     scores = (with_one(states) @ probe).reshape(len(states), -1, 3)  # (N, C, 3)
     board: np.ndarray = scores.argmax(2) - 1
     return board
+
+
+def shares_read(
+    networks: Networks, game: Game, cells: np.ndarray, steps: int, lines: int, seed: int = 0
+) -> np.ndarray:
+    """How much of the board is read off states after 0, 1, ..., `steps` moves without looking.
+
+    From each position go so many lines of random legal moves. Those from one half of the positions
+    serve to fit, the others to read.
+
+    Returns:
+        (2, steps + 1) shares of cells: by one probe for all depths, and by a probe for each.
+    """
+    rng = np.random.default_rng(seed)
+    half = rng.permutation(len(cells)) % 2 == 0  # (N,)
+    walks = imagined(networks, game, np.tile(cells, (lines, 1)), game.legal, steps, rng)
+    fits = [np.tile(half, lines)[walk.starts] for walk in walks]
+    together = fit_probe(
+        np.concatenate([walk.states[fit] for walk, fit in zip(walks, fits, strict=True)]),
+        np.concatenate([walk.cells[fit] for walk, fit in zip(walks, fits, strict=True)]),
+    )
+    shares = []
+    for (_, board, states), fit in zip(walks, fits, strict=True):
+        own = fit_probe(states[fit], board[fit])
+        shares.append(
+            [(read_board(probe, states[~fit]) == board[~fit]).mean() for probe in (together, own)]
+        )
+    return np.array(shares).T
