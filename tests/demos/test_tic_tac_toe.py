@@ -448,8 +448,8 @@ def test_its_tree_grows_while_it_thinks(shown: Opened, agent: MuZero) -> None:
         assert it.count("nodes") == 200 and len(it.saved("moves")) == 2
 
 
-def test_without_its_policy_its_tree_is_broad(shown: Opened, widget: PlayTicTacToe) -> None:
-    with shown(widget) as it:
+def test_without_its_policy_its_tree_is_broad(shown: Opened, agent: MuZero) -> None:
+    with shown(PlayTicTacToe(agent, simulations=100)) as it:
         tried = []
         for pressed in ("false", "true"):
             it.page.evaluate("model.set('moves', [4])")
@@ -459,7 +459,7 @@ def test_without_its_policy_its_tree_is_broad(shown: Opened, widget: PlayTicTacT
             it.wait("demo.dataset.running === 'false'")
             tried.append(sum(count > 0 for count in it.saved("visits")))
             toggle.click()
-        assert tried[0] < tried[1] == 8
+        assert tried[0] < tried[1] and tried[1] > 5
 
 
 def test_without_simulations_the_network_moves(
@@ -574,6 +574,29 @@ def test_it_fits_into_320_pixels(shown: Opened, widget: PlayTicTacToe, scheme: s
         assert it.page.evaluate("document.documentElement.scrollWidth") <= 320
         boxes = [one.bounding_box() for one in it.page.locator(".wm-demo button").all()]
         assert all(box and box["height"] >= 44 and box["width"] >= 44 for box in boxes)
+
+
+def test_the_root_stays_in_sight_until_the_reader_moves_the_tree(
+    shown: Opened, green: MuZero
+) -> None:
+    """On a page that is narrower than the tree."""
+    at = "document.querySelector('.wm-tree-scroll').scrollLeft"
+    with shown(PlayTicTacToe(green, simulations=120), width=320) as it:
+        scroll = it.page.locator(".wm-tree-scroll")
+        assert scroll.get_attribute("tabindex") is None, "nothing to scroll yet"
+        cell(it.page, 4)
+        it.wait("demo.dataset.running === 'false'")
+        root, frame = it.page.locator(".wm-node rect").first.bounding_box(), scroll.bounding_box()
+        assert root and frame and it.page.locator("svg.wm-tree").bounding_box()["width"] > 320
+        middle = root["x"] + root["width"] / 2
+        assert abs(middle - frame["x"] - frame["width"] / 2) < 30
+        scroll.focus()
+        it.page.keyboard.press("ArrowLeft")
+        it.page.wait_for_function(f"{at} < {it.page.evaluate(at)}")
+        it.page.evaluate("document.querySelector('.wm-tree-scroll').scrollLeft = 7")
+        press(it.page, "Let it move")  # a new tree, in the middle again
+        it.wait("demo.dataset.running === 'false'")
+        assert it.page.evaluate(at) > 7
 
 
 def test_stillness_shows_a_whole_tree_at_once(shown: Opened, agent: MuZero) -> None:

@@ -84,7 +84,7 @@ function build(root, model) {
     picture.element,
     make("p", { class: "wm-note" },
       "Each node is drawn as a probe reads its hidden state: nobody asked the model to know the board. "
-      + "Below it stand its visits, what it earned for who moves there, and the policy’s share. The wider "
+      + "Below it stand its visits, what the move earned for who made it, and the policy’s share. The wider "
       + "an edge, the larger that share. Dashed: by the rules the game is over there, or the cell is taken. "
       + "The nodes that were visited most are drawn."),
     table);

@@ -94,7 +94,12 @@ function words(node, kind) {
 // of the root.
 export function treePicture() {
   const svg = shape("svg", { class: "wm-tree", role: "img" });
-  const scroll = make("div", { class: "wm-tree-scroll" }, svg);
+  const scroll = make("div", { class: "wm-tree-scroll", role: "group", "aria-label": "Tree of the search" }, svg);
+  let drawn = null; // the tree of the last picture
+  let held = false; // whether the reader has moved it to where they want it
+  for (const event of ["pointerdown", "wheel", "keydown"]) {
+    scroll.addEventListener(event, () => (held = true), { passive: true });
+  }
   const draw = (tree, cells, turn, lines) => {
     const nodes = kept(tree.nodes);
     const { places, width, height } = layout(tree.root, nodes);
@@ -135,8 +140,13 @@ export function treePicture() {
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("aria-label", told(tree));
     svg.replaceChildren(...edges, ...boards);
+    if (tree !== drawn) [drawn, held] = [tree, false];
+    scroll.tabIndex = 0; // so that keys scroll it, in every browser
+    if (!held) scroll.scrollLeft = places.get(tree.root).x - scroll.clientWidth / 2;
   };
   const clear = () => {
+    drawn = null;
+    scroll.removeAttribute("tabindex");
     svg.setAttribute("aria-label", "No tree yet");
     for (const side of ["width", "height"]) svg.setAttribute(side, 0);
     svg.replaceChildren();
