@@ -3,6 +3,7 @@
     python benchmarks/muzero.py --seeds 3
     python benchmarks/muzero.py --parts cartpole --seeds 4
     python benchmarks/muzero.py --parts search speed
+    python benchmarks/muzero.py --parts ablations
 
 The parts:
 - train: from nothing to a player, seed by seed; on the way, at ten marks, the share of all 4,520
@@ -12,6 +13,9 @@ The parts:
   a decision, 40 fresh episodes that are played without noise;
 - search: in 200 random finite worlds with an exact model, how far the root's value and its best
   action are from value iteration's, against simulations;
+- ablations: short trainings, seed by seed: as it is, unrolled by one step in place of five, and
+  with a reconstruction loss (`wmlib.agents.muzero.ablations`); what each plays, and how much of the
+  board a probe reads off its states, 0 to 5 moves after it last looked;
 - speed: simulations a second, of 128 games of tic-tac-toe side by side, and of a tree in plain
   Python, one game at a time. Run it alone, on an idle machine.
 
@@ -43,8 +47,11 @@ from wmlib.agents.muzero import (
     search,
     train_muzero,
 )
+from wmlib.agents.muzero.ablations import Painter
 from wmlib.agents.muzero.exact import finite_model
 from wmlib.agents.muzero.plain import run_mcts
+from wmlib.agents.muzero.probe import shares_read
+from wmlib.agents.muzero.train import Run
 from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
 from wmlib.envs.finite import FiniteMDPs
 from wmlib.matches import every_line, play_match
@@ -56,8 +63,10 @@ CONFIG = MuZeroConfig()
 STEPS, MARKS, SIMULATIONS, GAMES = 1_000_000, 10, 50, 1000
 CARTPOLE, EPISODES, SEARCHED = "CartPole-v1", 40, (0, 5, 15, 25, 50)
 CARTPOLE_STEPS = 19_993  # and at most 7 more: a move of each of 8 games is made at once
-SHOWN = ("part", "seed", "seconds", "by_search", "by_network", "lines", "matches", "per_search",
-         "value_error", "best_action", "found", "returns")  # fmt: skip
+PARTS = ("train", "cartpole", "search", "ablations", "speed")
+SHORT, SHORT_SEEDS, VARIANTS = 100_000, 4, ("as it is", "unrolled by 1", "painting")
+SHOWN = ("part", "variant", "seed", "seconds", "by_search", "by_network", "lines", "matches",
+         "per_search", "value_error", "best_action", "found", "returns")  # fmt: skip
 BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000,
         "cartpole": 450}  # fmt: skip
 
@@ -161,6 +170,30 @@ def cartpole(seed: int) -> Row:
     }  # fmt: skip
 
 
+def begun(variant: str, seed: int) -> MuZero:
+    """A new agent of a variant."""
+    if variant == "painting":
+        return Painter(Spaces.of(GAME), CONFIG, seed)
+    unroll = 1 if variant == "unrolled by 1" else CONFIG.unroll
+    return MuZero(Spaces.of(GAME), dataclasses.replace(CONFIG, unroll=unroll), seed)
+
+
+def ablation(variant: str, seed: int, steps: int) -> Row:
+    """One short training of a variant."""
+    agent, began = begun(variant, seed), time.process_time()
+    run = Run(agent, GAME, steps, None)
+    run.go((), None, every=steps, progress=False)
+    seconds = time.process_time() - began
+    read = shares_read(agent.average, GAME, SOLUTION.cells, steps=5, lines=2)  # (2, 6)
+    return {
+        "real_steps": run.steps, "updates": agent.updates, "noise": agent.config.noise,
+        "seconds": round(seconds, 1), "simulations": SIMULATIONS,
+        "by_search": optimal(agent, SIMULATIONS), "by_network": optimal(agent, 0),
+        "read": dict(zip(("one_probe", "own_probe"), read.round(4).tolist(), strict=True)),
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
 def search_errors(simulations: int) -> Row:
     """How far a search is from value iteration in 200 worlds."""
     mdps, noise = FiniteMDPs(200, discount=0.5), 0.3
@@ -220,6 +253,11 @@ def tasks(parts: list[str], seeds: int) -> list[Row]:
         listed += [{"part": "cartpole", "seed": seed} for seed in range(seeds)]
     if "search" in parts:
         listed += [{"part": "search", "per_search": 2**k} for k in range(2, 13)]
+    if "ablations" in parts:
+        listed += [
+            {"part": "ablation", "variant": variant, "seed": seed}
+            for seed in range(SHORT_SEEDS) for variant in VARIANTS
+        ]  # fmt: skip
     if "speed" in parts:
         listed.append({"part": "speed"})
     return listed
@@ -232,6 +270,8 @@ def measure(name: Row, options: argparse.Namespace) -> Row:
         return name | cartpole(name["seed"])
     if name["part"] == "search":
         return name | search_errors(name["per_search"])
+    if name["part"] == "ablation":
+        return name | ablation(name["variant"], name["seed"], SHORT)
     return name | speed(options.runs)
 
 
@@ -263,7 +303,7 @@ def summary(rows: list[Row]) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=("train", "cartpole", "search", "speed"),
+    parser.add_argument("--parts", nargs="+", choices=PARTS,
                         default=["train", "search"])  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=STEPS, help="real ones, of a training")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wmlib.agents.muzero.ablations import Painter
 from wmlib.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -44,8 +45,26 @@ def test_the_shipped_player_is_one_that_nobody_can_beat(result: dict) -> None:
     seed = str(manifest["made"]["seed"])
     assert result["summary"]["lines_lost"][seed] == result["summary"]["matches_lost"][seed] == 0
     assert manifest["made"]["steps"] == next(
-        row["curve"][-1]["updates"] for row in result["rows"] if row.get("seed") == int(seed)
+        row["curve"][-1]["updates"]
+        for row in result["rows"]
+        if row["part"] == "train" and row["seed"] == int(seed)
     )
+
+
+@pytest.mark.parametrize("variant", benchmark.VARIANTS)
+def test_every_variant_is_run_with_every_seed_and_as_much(variant: str, result: dict) -> None:
+    agent = benchmark.begun(variant, 3)
+    assert isinstance(agent, Painter) == (variant == "painting") and agent.seed == 3
+    assert agent.config.unroll == (1 if variant == "unrolled by 1" else 5)
+    rows = [row for row in result["rows"] if row.get("variant") == variant]
+    assert [row["seed"] for row in rows] == [*range(benchmark.SHORT_SEEDS)]
+    short = [row for row in result["rows"] if row["part"] == "ablation"]
+    assert {row["noise"] for row in short} == {rows[0]["noise"]}, "like beside like"
+    for row in rows:
+        assert 0 <= row["real_steps"] - benchmark.SHORT < 5000
+        assert row["updates"] == int(agent.config.ratio * row["real_steps"] + 1e-9)
+        assert row["threads"] == 1
+        assert all(len(shares) == 6 for shares in row["read"].values())
 
 
 def test_errors_fall_as_simulations_grow(result: dict) -> None:

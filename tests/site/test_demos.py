@@ -18,6 +18,7 @@ WHERE = {
     "book/05-dreaming.html": ["World Model Playground", "Drive the dream"],
     "book/06-reality.html": ["Dream quality explorer"],
     "book/07b-dreamerv3.html": ["Drag the reward scale", "Play Catch in a dream"],
+    "book/07c-muzero.html": ["Play tic-tac-toe against MuZero"],
 }
 
 # What Tab should reach in a demo, in that order; a demo's own lists are unfolded before.
@@ -101,7 +102,8 @@ def test_weights_are_no_larger_than_they_may_be(site: Path, page_name: str) -> N
     models = [model for state in states for model in json.loads(state)["state"].values()]
     sizes = [len(part["data"]) for model in models for part in model.get("buffers", [])]
     assert sum(sizes) <= BYTES
-    assert not (page_name in WHERE and sum(sizes) < BYTES / 4), "the weights were not found"
+    # MuZero's networks are the smallest: 60,000 numbers.
+    assert not (page_name in WHERE and sum(sizes) < BYTES / 8), "the weights were not found"
 
 
 @pytest.mark.parametrize("width", WIDTHS)

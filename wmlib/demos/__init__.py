@@ -6,3 +6,4 @@ from wmlib.demos.explorer.explorer import DreamQualityExplorer as DreamQualityEx
 from wmlib.demos.latents.latents import LatentSliders as LatentSliders
 from wmlib.demos.playground.playground import Playground as Playground
 from wmlib.demos.reward_scale.reward_scale import RewardScale as RewardScale
+from wmlib.demos.tic_tac_toe.tic_tac_toe import PlayTicTacToe as PlayTicTacToe

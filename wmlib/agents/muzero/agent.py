@@ -131,20 +131,25 @@ class MuZero:
 
     def update(self, batch: Batch) -> Tensor:
         """One update on a batch; the losses (3,) of policy, value and reward."""
-        config = self.config
         self.networks.values.check(batch.values)
         self.networks.rewards.check(batch.rewards)
-        parts = losses(self.networks, batch, self.device)  # (3,)
+        loss, parts = self.loss(batch)
         self.adam.zero_grad()
-        (parts[0] + config.value_weight * parts[1] + config.reward_weight * parts[2]).backward()
+        loss.backward()
         self.adam.step()
         with torch.no_grad():
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.networks.parameters()),
-                config.average_rate,
+                self.config.average_rate,
             )  # fmt: skip
         self.updates += 1
         return parts.detach()
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What an update makes smaller, and its parts (3,): of policy, value and reward."""
+        config, parts = self.config, losses(self.networks, batch, self.device)  # (3,)
+        total = parts[0] + config.value_weight * parts[1] + config.reward_weight * parts[2]
+        return total, parts
 
     def player(self, world: World, simulations: int = 50) -> MuZeroPlayer:
         """What plays in a world after so many simulations, with no noise; 0: by the network."""
@@ -186,11 +191,7 @@ def losses(networks: Networks, batch: Batch, device: torch.device | str = "cpu")
         torch.from_numpy(part).to(device) for part in batch
     )
     K = actions.shape[1]
-    states, told = [networks.represent(observations)], []
-    for k in range(K):
-        following, reward = networks.dynamics(half_gradient(states[-1]), actions[:, k])
-        states.append(following)
-        told.append(reward)
+    states, told = unrolled(networks, observations, actions)
     policy, value = networks.predict(torch.stack(states).flatten(0, 1))  # ((K + 1) * B, ...)
     weights = known.T / torch.tensor([1.0, *[K] * K], device=device)[:, None]  # (K + 1, B)
     of_policy = -(policies.movedim(1, 0).flatten(0, 1) * policy.log_softmax(-1)).sum(-1)
@@ -199,6 +200,18 @@ def losses(networks: Networks, batch: Batch, device: torch.device | str = "cpu")
     first = (weights * part.unflatten(0, (K + 1, -1)) for part in (of_policy, of_value))
     of_reward = known.T[:-1] * of_reward
     return torch.stack([*(part.sum(0).mean() for part in first), of_reward.sum(0).mean() / K])
+
+
+def unrolled(
+    networks: Networks, observations: Tensor, actions: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """From observations (B, ...) along actions (B, K): K + 1 states (B, S), K logits of rewards."""
+    states, told = [networks.represent(observations)], []
+    for action in actions.unbind(1):
+        following, reward = networks.dynamics(half_gradient(states[-1]), action)
+        states.append(following)
+        told.append(reward)
+    return states, told
 
 
 def half_gradient(state: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Play tic-tac-toe against MuZero, and watch its tree grow while it thinks."""

@@ -1,0 +1,101 @@
+"""MuZero for the page: its networks as they play, and a probe that reads boards off their states.
+
+The networks are small, so all numbers stay float32: what plays in the page is what was walked
+through every line in Python.
+
+Letters: S numbers in a hidden state, C cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from wmlib.agents.muzero import MuZero, Spaces
+from wmlib.agents.muzero.probe import fit_probe, imagined
+from wmlib.demos.page.blocks import pack
+from wmlib.envs.boards import TicTacToe, minimax
+
+GAME = TicTacToe()
+DEPTH = 6
+"""moves that the model follows without looking, in the lines that the probe is fitted to"""
+
+
+def pack_player(agent: MuZero) -> bytes:
+    """What a page needs of an agent that plays tic-tac-toe.
+
+    Raises:
+        ValueError: it plays something else, or a number is NaN or infinite, which the message
+            names.
+    """
+    check_player(agent)
+    networks = agent.average
+    arrays = {name: _numpy(part) for name, part in networks.named_parameters()}
+    arrays |= {
+        "values.atoms": _numpy(networks.values.atoms),
+        "rewards.atoms": _numpy(networks.rewards.atoms),
+    }
+    probe = board_probe(agent)  # (S + 1, 3 C)
+    arrays |= {"probe.weight": probe[:-1].T, "probe.bias": probe[-1]}
+    about = {
+        "networks": dataclasses.asdict(networks.config),
+        "inputs": int(np.prod(GAME.shape)),
+        "actions": GAME.actions,
+        "discount": agent.discount,
+        "lines": GAME.lines.tolist(),
+    }
+    return pack(arrays, {}, about)
+
+
+def check_player(agent: MuZero) -> None:
+    """Refuse an agent that does not play tic-tac-toe.
+
+    Raises:
+        ValueError: it sees or does something else.
+    """
+    if agent.spaces != (wanted := Spaces.of(GAME)):
+        raise ValueError(f"the agent must play tic-tac-toe, with {wanted}, got {agent.spaces}")
+
+
+def board_probe(agent: MuZero) -> np.ndarray:
+    """One probe (S + 1, 3 C) for all depths of a tree.
+
+    It is fitted to lines from every position: some by random legal moves, some by the moves that
+    the network itself likes best, which a tree follows most.
+    """
+    cells, player = minimax(GAME).cells, agent.player(GAME, 0)
+
+    def liked(positions: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = np.eye(GAME.actions, dtype=bool)[player.move(positions)]
+        return chosen
+
+    rng = np.random.default_rng(0)
+    lines = [
+        line
+        for moves in (GAME.legal, liked)
+        for line in imagined(agent.average, GAME, cells, moves, DEPTH, rng)
+    ]
+    return fit_probe(*(np.concatenate([line[part] for line in lines]) for part in (2, 1)))
+
+
+def check_moves(moves: list[int]) -> None:
+    """Refuse moves that no game begins with.
+
+    Raises:
+        ValueError: one of them is not legal, or comes after the end.
+    """
+    cells, over = GAME.start(1), False
+    for move in moves:
+        if not 0 <= move < GAME.actions:
+            raise ValueError(f"a move must be in [0, {GAME.actions - 1}], got {move}")
+        if over:
+            raise ValueError(f"the game is over before move {move} of {moves}")
+        after = GAME.step(cells, np.array([move]))
+        cells, over = after.cells, bool(after.over[0])
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array
