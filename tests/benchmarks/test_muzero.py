@@ -27,10 +27,12 @@ def test_the_summary_is_that_of_the_rows(result: dict) -> None:
     assert json.loads(json.dumps(benchmark.summary(result["rows"]))) == result["summary"]
 
 
-def test_every_seed_knows_almost_every_position_within_its_time(result: dict) -> None:
+def test_every_seed_is_unbeatable_and_knows_almost_every_position(result: dict) -> None:
     trained = [row for row in result["rows"] if row["part"] == "train"]
-    assert [row["seed"] for row in trained] == [*range(len(trained))] and len(trained) >= 2
+    assert [row["seed"] for row in trained] == [0, 1, 2]
     for row in trained:
+        for kind in ("lines", "matches"):
+            assert not any(one["losses"] for one in row[kind].values())
         assert row["seconds"] <= 1200 and row["threads"] == 1
         assert row["by_search"] >= 0.99 and row["by_network"] >= 0.98
         for name, match in row["matches"].items():
