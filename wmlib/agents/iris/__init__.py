@@ -1,0 +1,26 @@
+"""IRIS: a world told in words (Micheli et al. 2023).
+
+A frame becomes a few words of a learned book, a transformer writes on what follows an action, and
+an actor-critic learns to play in the frames that are painted from it.
+"""
+
+from wmlib.agents.iris.agent import IRIS, IRISConfig, Spaces
+from wmlib.agents.iris.dream import Dream, State
+from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig, Usage, passed
+from wmlib.agents.iris.train import train_iris
+from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
+
+__all__ = [
+    "IRIS",
+    "Dream",
+    "IRISConfig",
+    "Spaces",
+    "State",
+    "Tokenizer",
+    "TokenizerConfig",
+    "Usage",
+    "WorldModel",
+    "WorldModelConfig",
+    "passed",
+    "train_iris",
+]

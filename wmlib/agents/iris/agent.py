@@ -1,0 +1,284 @@
+"""IRIS (Micheli et al. 2023): a world told in words, and an actor that plays in what is told."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wmlib.agents.iris.dream import Dream
+from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig
+from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
+from wmlib.imagination import imagine
+from wmlib.learning import load_agent, save_agent
+from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
+from wmlib.reinforce import losses
+from wmlib.runs import Row
+from wmlib.sequences import Stream
+from wmlib.training import seeded
+from wmlib.typed import NonNegativeInt, PositiveFloat, PositiveInt, PositiveShare, typed
+
+
+@typed
+@dataclass(frozen=True)
+class IRISConfig:
+    """Everything that decides a run. "Paper" is Micheli et al. 2023, in the authors' code.
+
+    Of the three networks, each has its own batches, and begins to learn when there is something to
+    learn from: the words once frames can be told, the play once words can be foretold.
+    """
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
+    actor_critic: ActorCriticConfig = field(default_factory=lambda: ActorCriticConfig(entropy=0.02))
+    """(entropy in the paper: 0.001; ours: with it every choice was made, and wrongly, after 150
+    updates of the actor-critic)"""
+    first: PositiveInt = 500
+    """real steps of random play before anything is learned (paper: 1,000, played by the actor)"""
+    ratio: PositiveFloat = 1.0
+    """updates of each network for each real step (paper: 1)"""
+    model_after: NonNegativeInt = 600
+    """updates of the tokenizer before the transformer learns (paper: 4,000)"""
+    actor_after: NonNegativeInt = 1000
+    """updates before the actor-critic learns (paper: 9,000)"""
+    play_every: PositiveInt = 2
+    """updates of the others for each of the actor-critic (paper: 1; ours: a dream costs six times
+    as much as both of the others)"""
+    frames: PositiveInt = 64
+    """a batch of the tokenizer's (paper: 256)"""
+    stretches: PositiveInt = 16
+    """a batch of the transformer's, each of `blocks` frames (paper: 64 of 20)"""
+    dreams: PositiveInt = 64
+    """a batch of the actor-critic's (paper: 64)"""
+    tokenizer_rate: PositiveFloat = 1e-3
+    """Adam's (paper: 1e-4; ours: for a fortieth of its updates; the others likewise)"""
+    settled: PositiveShare = 0.1
+    """of that rate, once the transformer learns (paper: 1; ours: a word that changes its meaning
+    must be learned anew)"""
+    model_rate: PositiveFloat = 1e-3
+    """(paper: 1e-4, with a weight decay of 0.01)"""
+    actor_rate: PositiveFloat = 5e-4
+    """(paper: 1e-4)"""
+    clip: PositiveFloat = 10.0
+    """largest norm of a network's gradient (paper: 10)"""
+
+
+@typed
+@dataclass(frozen=True)
+class Spaces:
+    """What the networks must know of an environment."""
+
+    frame: tuple[PositiveInt, PositiveInt, PositiveInt]
+    """(rows, columns, C) of an observation"""
+    choices: PositiveInt
+    """A, actions to choose among"""
+
+    @classmethod
+    def of(cls, observations: gym.Space, actions: gym.Space) -> Spaces:
+        """Those of an environment.
+
+        Raises:
+            ValueError: IRIS cannot see it, or cannot act in it.
+        """
+        shape = observations.shape if isinstance(observations, gym.spaces.Box) else None
+        if shape is None or len(shape) != 3 or observations.dtype not in (np.uint8, np.bool_):
+            raise ValueError(
+                "observations must be frames (rows, columns, C) of bytes or bools, "
+                f"got {observations}"
+            )
+        if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
+            raise ValueError(f"actions must be Discrete(n), got {actions}")
+        rows, columns, colours = shape
+        return cls((rows, columns, colours), int(actions.n))
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """What is in the manifest of a trained agent."""
+
+    spaces: Spaces
+    config: IRISConfig
+
+
+class IRIS:
+    """An agent for frames, and for actions to choose among.
+
+    Args:
+        spaces: of the environment.
+        config: of the run.
+        seed: of the first weights, the batches and the dreams.
+        device: that it computes on.
+
+    Raises:
+        ValueError: the frames cannot be cut into words, or be halved for the actor-critic.
+    """
+
+    FILE, KIND = "agent.safetensors", "iris"
+    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
+
+    environment = ""
+    """the id of what it was trained on, once it is saved"""
+
+    def __init__(
+        self,
+        spaces: Spaces,
+        config: IRISConfig | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.spaces, self.config = spaces, (config := config or IRISConfig())
+        self.seed, self.device, self.updates = seed, torch.device(device), 0
+        frame, choices, codes = spaces.frame, spaces.choices, config.tokenizer.codes
+        self.tokenizer = seeded(seed, lambda: Tokenizer(config.tokenizer, frame))
+        words = self.tokenizer.words
+        self.model = seeded(seed + 1, lambda: WorldModel(config.world_model, codes, words, choices))
+        self.actor_critic = seeded(
+            seed + 2, lambda: ActorCritic(config.actor_critic, frame, choices)
+        )
+        self.modules: dict[str, nn.Module] = {
+            "tokenizer": self.tokenizer, "model": self.model, "actor_critic": self.actor_critic
+        }  # fmt: skip
+        rates = config.tokenizer_rate, config.model_rate, config.actor_rate
+        self.optimisers = {
+            f"{name}_adam": torch.optim.Adam(module.to(self.device).parameters(), lr=rate)
+            for (name, module), rate in zip(self.modules.items(), rates, strict=True)
+        }
+        self.dream = Dream(self.tokenizer, self.model)
+
+    def frames(self, observations: np.ndarray) -> Tensor:
+        """Frames (..., C, rows, columns) in [0, 1] of observations (..., rows, columns, C)."""
+        seen = torch.from_numpy(observations).to(self.device).movedim(-1, -3)
+        return seen.float() / (255 if observations.dtype == np.uint8 else 1)
+
+    @torch.no_grad()
+    def words(self, observations: np.ndarray) -> Tensor:
+        """Words (..., K) of observations (..., rows, columns, C)."""
+        return self.tokenizer.encode(self.frames(observations))
+
+    def learn(self, stream: Stream, updates: int) -> Row:
+        """So many updates of each network that has begun; the mean of what they say."""
+        rows: list[Row] = [self.update(stream) for _ in range(updates)]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+    def update(self, stream: Stream) -> Row:
+        """One update of each network that has begun, on a batch of its own."""
+        config, rng = self.config, np.random.default_rng([self.seed, self.updates])
+        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        told = self.learn_words(stream, rng, generator)
+        if self.updates == config.model_after:
+            self._warn(stream)
+        if self.updates >= config.model_after:
+            told |= self.learn_model(stream, rng)
+        if self.updates >= config.actor_after and self.updates % config.play_every == 0:
+            told |= self.learn_play(stream, rng, generator)
+        self.updates += 1
+        return told
+
+    def learn_words(
+        self, stream: Stream, rng: np.random.Generator, generator: torch.Generator
+    ) -> Row:
+        """One update of the tokenizer."""
+        frames = self.frames(stream.draw(rng, self.config.frames, 1).observations[:, 0])
+        loss, vectors = self.tokenizer.loss(frames)
+        early = self.updates < self.config.model_after
+        (group,) = self.optimisers["tokenizer_adam"].param_groups
+        group["lr"] = self.config.tokenizer_rate * (1 if early else self.config.settled)
+        self._descend("tokenizer", loss.total)
+        if early:
+            self.tokenizer.renew(vectors, generator)
+        usage = self.tokenizer.usage(self.tokenizer.nearest(vectors))
+        return {
+            "painted": float(loss.painted.detach()), "codebook": float(loss.codebook),
+            "perplexity": usage.perplexity,
+        }  # fmt: skip
+
+    def learn_model(self, stream: Stream, rng: np.random.Generator) -> Row:
+        """One update of the transformer."""
+        config = self.config
+        batch = stream.draw(rng, config.stretches, config.world_model.blocks)
+        actions, *others = (torch.from_numpy(part).to(self.device) for part in batch[1:])
+        loss = self.model.loss(self.words(batch.observations), actions, *others)
+        self._descend("model", loss.total)
+        terms = zip(("words", "reward", "end"), loss[1:], strict=True)
+        return {name: float(term.detach()) for name, term in terms}
+
+    def learn_play(
+        self, stream: Stream, rng: np.random.Generator, generator: torch.Generator
+    ) -> Row:
+        """One update of the actor-critic, in dreams that go on from what was lived."""
+        config = self.config.actor_critic
+        batch = stream.draw(rng, self.config.dreams, config.burn_in + 1)
+        first = torch.from_numpy(batch.first).to(self.device).float().T  # (burn_in + 1, B)
+        begins = 1 - torch.from_numpy(batch.ended[:, -1]).to(self.device).float()  # (B,)
+        words = self.words(batch.observations)  # (B, burn_in + 1, K)
+        with torch.no_grad():
+            lived = self.tokenizer.decode(words[:, :-1]).movedim(1, 0)  # (burn_in, B, C, ...)
+            carry = self.actor_critic.burn_in(lived, first)
+            dream = imagine(
+                self.dream, Acting(self.actor_critic, carry, generator),
+                self.dream.begin(words[:, -1:]), config.horizon, generator,
+            )  # fmt: skip
+        loss = losses(self.actor_critic, dream, begins, carry)
+        self._descend("actor_critic", loss.actor + loss.critic)
+        return {
+            "dreamed": float(loss.returns), "entropy": float(loss.entropy),
+            "critic": float(loss.critic.detach()),
+        }  # fmt: skip
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        adam = self.optimisers[f"{name}_adam"]
+        adam.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.modules[name].parameters(), self.config.clip)
+        adam.step()
+
+    def _warn(self, stream: Stream) -> None:
+        """Say so where the transformer begins to learn a language of hardly any words."""
+        latest = stream.arrays()["observations"][-1000:]
+        usage = self.tokenizer.usage(self.words(latest))
+        if usage.collapsed:
+            warnings.warn(usage.report(), stacklevel=2)
+
+    def policy(self, explore: bool = False) -> IRISPolicy:
+        """What plays; when it explores it draws its actions, else it takes the likeliest."""
+        return IRISPolicy(self, explore)
+
+    def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
+        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        save_agent(self, _Saved(self.spaces, self.config), folder, made)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> IRIS:
+        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        agent, environment = load_agent(
+            cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
+        )
+        agent.environment = environment
+        return agent
+
+
+class IRISPolicy:
+    """Plays by frames as the tokenizer paints them, and by what it remembers of the episode."""
+
+    def __init__(self, agent: IRIS, explore: bool) -> None:
+        self.agent, self.explore = agent, explore
+
+    def reset(self, rng: np.random.Generator) -> None:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        network = self.agent.actor_critic
+        self._acting = Acting(network, network.initial(1), generator if self.explore else None)
+
+    def act(self, observation: np.ndarray) -> np.integer:
+        """An action for an observation."""
+        tokenizer = self.agent.tokenizer
+        with torch.no_grad():
+            painted = tokenizer.decode(self.agent.words(np.asarray(observation)[None]))
+        return np.int64(self._acting(painted)[0].argmax())
