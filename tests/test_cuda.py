@@ -14,6 +14,8 @@ from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, Spaces
 from wmlib.agents.dyna import NeuralModel, NeuralPolicy, TransitionBuffer
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE
+from wmlib.agents.iris import IRIS, IRISConfig
+from wmlib.agents.iris import Spaces as FrameSpaces
 from wmlib.agents.muzero import MuZero, MuZeroConfig
 from wmlib.agents.muzero.config import Spaces as WorldSpaces
 from wmlib.agents.muzero.train import Run
@@ -211,6 +213,17 @@ def test_dreamers_learn_and_act_there(kind: str) -> None:
     learn_online(agent, env, steps=600, seed=0, first=200, ratio=0.005, progress=False)
     assert agent.updates == 3 and all(on(CUDA, module) for module in agent.modules.values())
     assert len(run_episode(env, agent.policy(), 1)) == 20
+
+
+@needs_cuda
+def test_iris_learns_and_acts_there() -> None:
+    env = gym.make(CATCH)
+    spaces = FrameSpaces.of(env.observation_space, env.action_space)
+    config = IRISConfig(model_after=1, actor_after=2, play_every=1, frames=4, dreams=2)
+    agent = IRIS(spaces, config, device=CUDA)
+    learn_online(agent, env, steps=90, seed=0, first=45, ratio=0.1, progress=False)
+    assert agent.updates == 9 and all(on(CUDA, module) for module in agent.modules.values())
+    assert len(run_episode(env, agent.policy(), 1)) == 9
 
 
 @needs_cuda

@@ -31,6 +31,7 @@ from wmlib.train_commands import (
     run_controller,
     run_dreamer,
     run_dreamerv3,
+    run_iris,
     run_memory,
     run_muzero,
     run_vision,
@@ -103,6 +104,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "world-models": "every finished stage",
                 "dreamer": "the last state that was saved",
                 "dreamerv3": "the last state that was saved",
+                "iris": "the last state that was saved",
                 "muzero": "the last state that was saved",
             }
             kept = whole.get(options.part, "the last state that was saved")
@@ -178,6 +180,8 @@ def parser() -> argparse.ArgumentParser:
         parts, "dreamerv3", "DreamerV3, on any observations and actions", run_dreamerv3
     )
     _whole_run(third, 3000)
+    speaker = _command(parts, "iris", "IRIS, on frames and actions to choose among", run_iris)
+    _whole_run(speaker, 3000)
     planner = _command(
         parts, "muzero", "MuZero, on a board game against itself or on choices", run_muzero
     )

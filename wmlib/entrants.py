@@ -13,12 +13,14 @@ import gymnasium as gym
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
+from wmlib.agents.iris import IRISConfig, train_iris
+from wmlib.agents.iris.agent import fitted as of_iris
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
 from wmlib.learning import check_steps
 
-AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "dqn", "ppo")
+AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "iris", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
 
@@ -113,6 +115,8 @@ def _entrant(name: str) -> Entrant:
         )
     if kind == "dreamerv3":
         return LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config().first)
+    if kind == "iris":
+        return LearnerEntrant(train_iris, of_iris, IRISConfig().first)
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

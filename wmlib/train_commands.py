@@ -48,6 +48,13 @@ def run_dreamerv3(options: argparse.Namespace) -> Result:
     return _whole(options, DreamerV3.FILE, DreamerV3.KIND)
 
 
+def run_iris(options: argparse.Namespace) -> Result:
+    from wmlib.agents.iris import IRIS, train_iris
+
+    train_iris(**_of_whole(options))
+    return _whole(options, IRIS.FILE, IRIS.KIND)
+
+
 def run_muzero(options: argparse.Namespace) -> Result:
     from wmlib.agents.muzero import GymWorld, MuZero, train_muzero
     from wmlib.envs.boards import BOARDS, board

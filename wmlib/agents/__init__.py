@@ -15,6 +15,7 @@ def load(folder: str | Path) -> Any:
     """
     from wmlib.agents.dreamer.agent import Dreamer
     from wmlib.agents.dreamerv3.agent import DreamerV3
+    from wmlib.agents.iris.agent import IRIS
     from wmlib.agents.muzero.agent import MuZero
     from wmlib.agents.world_models.agent import Agent
     from wmlib.checkpoint import kind_of
@@ -22,5 +23,5 @@ def load(folder: str | Path) -> Any:
     path = Path(folder, Dreamer.FILE)
     if not path.exists():
         return Agent.load(folder)
-    kinds: dict[str, Any] = {kind.KIND: kind for kind in (DreamerV3, MuZero)}
+    kinds: dict[str, Any] = {kind.KIND: kind for kind in (DreamerV3, MuZero, IRIS)}
     return kinds.get(kind_of(path), Dreamer).load(folder)

@@ -265,6 +265,15 @@ class IRIS:
         return agent
 
 
+def fitted(observations: gym.Space, actions: gym.Space) -> IRIS:
+    """A new agent for an environment, with the default settings.
+
+    Raises:
+        ValueError: as `Spaces.of`, or its frames have sides that do not divide.
+    """
+    return IRIS(Spaces.of(observations, actions))
+
+
 class IRISPolicy:
     """Plays by frames as the tokenizer paints them, and by what it remembers of the episode."""
 
