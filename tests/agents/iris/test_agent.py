@@ -22,6 +22,8 @@ from wmlib.agents.iris import (
 )
 from wmlib.agents.iris.agent import fitted
 from wmlib.agents.iris.forecast import foretell
+from wmlib.cli import main
+from wmlib.entrants import entrants
 from wmlib.episodes import run_episode
 from wmlib.exploration import random_policy
 from wmlib.learning import learn_online
@@ -188,6 +190,25 @@ def test_what_is_saved_plays_the_same(tmp_path: Path) -> None:
     env = gym.make(CATCH)
     one, other = (run_episode(env, each.policy(explore=True), 5) for each in (agent, again))
     assert np.array_equal(one.actions, other.actions)
+
+
+def test_it_is_trained_scored_and_entered_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmlib.agents.iris.train.IRISConfig", lambda: SMALL)
+    out = str(tmp_path / "run")
+    train = ["train", "iris", "--env", CATCH, "--steps", "80", "--out", out, "--json"]
+    assert main(train) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["environment"], told["real_steps"]) == (CATCH, 80)
+    assert main([*train, "--resume"]) == 0  # it is finished
+    capsys.readouterr()
+    assert main(["evaluate", out, "--episodes", "2", "--jobs", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mean"] in (-1.0, 0.0, 1.0)
+    entrant = entrants("iris")["iris"]
+    entrant.check(gym.make(CATCH), 2000)
+    with pytest.raises(ValueError, match="observations must be frames"):
+        entrant.check(gym.make("CartPole-v1"), 2000)
 
 
 def test_bools_are_frames_of_ones() -> None:
