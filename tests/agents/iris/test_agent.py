@@ -122,7 +122,9 @@ def test_nothing_is_learned_of_what_follows_an_end() -> None:
 def test_words_hold_still_once_the_transformer_learns_them() -> None:
     """Adam's first step moves a weight by the rate; and no code is renewed any more."""
     stream = random_play(gym.make(CATCH))
-    config = dataclasses.replace(SMALL, model_after=5, settled=0.1, tokenizer_rate=2e-3)
+    config = dataclasses.replace(
+        SMALL, model_after=5, rehearsals=1, settled=0.1, tokenizer_rate=2e-3
+    )
     for updates, rate in ((0, 2e-3), (5, 2e-4)):
         agent = IRIS(SPACES, config)
         agent.updates = updates
@@ -132,6 +134,19 @@ def test_words_hold_still_once_the_transformer_learns_them() -> None:
         steps = max(float((a - b).detach().abs().max()) for a, b in pairs)
         assert rate / 2 < steps < 1.01 * rate
         assert bool(agent.tokenizer.idle.any()) == (updates == 0)
+
+
+def test_the_tokenizer_rehearses_until_the_transformer_begins() -> None:
+    stream = random_play(gym.make(CATCH))
+    never = TokenizerConfig(channels=(4, 4, 4), codes=64, width=4, renew=100)
+    agent = IRIS(SPACES, dataclasses.replace(SMALL, tokenizer=never, model_after=2, rehearsals=3))
+    adam = agent.optimisers["tokenizer_adam"]
+    batches = []
+    for _ in range(4):
+        agent.update(stream)
+        batches.append(int(adam.state[agent.tokenizer.codes]["step"]))
+    assert batches == [3, 6, 7, 8]
+    assert int(agent.tokenizer.idle.max()) == 6  # batches since a code was used
 
 
 def test_a_collapsed_codebook_is_said_when_the_transformer_begins() -> None:

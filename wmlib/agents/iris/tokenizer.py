@@ -42,7 +42,7 @@ class TokenizerConfig:
     commitment: NonNegativeFloat = 1.0
     """beta, what it costs a vector to be far from its code (paper: 1; van den Oord et al.: 0.25)"""
     renew: NonNegativeInt = 20
-    """updates without use after which a code is moved to where it is needed, until the transformer
+    """batches without use after which a code is moved to where it is needed, until the transformer
     begins to learn the words; 0 for never (paper: never; ours: as it never was, one code of 64 was
     used after 600 updates with the paper's loss, and 12 with ours)"""
 
