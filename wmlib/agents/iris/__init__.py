@@ -6,6 +6,7 @@ an actor-critic learns to play in the frames that are painted from it.
 
 from wmlib.agents.iris.agent import IRIS, IRISConfig, Spaces
 from wmlib.agents.iris.dream import Dream, State
+from wmlib.agents.iris.forecast import Foretold, foretell
 from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig, Usage, passed
 from wmlib.agents.iris.train import train_iris
 from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
@@ -13,6 +14,7 @@ from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
 __all__ = [
     "IRIS",
     "Dream",
+    "Foretold",
     "IRISConfig",
     "Spaces",
     "State",
@@ -21,6 +23,7 @@ __all__ = [
     "Usage",
     "WorldModel",
     "WorldModelConfig",
+    "foretell",
     "passed",
     "train_iris",
 ]
