@@ -13,6 +13,7 @@ def load(folder: str | Path) -> Any:
         FileNotFoundError: there is none.
         DamagedFileError: it was cut short or altered.
     """
+    from wmlib.agents.diamond.agent import Diamond
     from wmlib.agents.dreamer.agent import Dreamer
     from wmlib.agents.dreamerv3.agent import DreamerV3
     from wmlib.agents.iris.agent import IRIS
@@ -23,5 +24,6 @@ def load(folder: str | Path) -> Any:
     path = Path(folder, Dreamer.FILE)
     if not path.exists():
         return Agent.load(folder)
-    kinds: dict[str, Any] = {kind.KIND: kind for kind in (DreamerV3, MuZero, IRIS)}
+    modern = DreamerV3, MuZero, IRIS, Diamond
+    kinds: dict[str, Any] = {kind.KIND: kind for kind in modern}
     return kinds.get(kind_of(path), Dreamer).load(folder)
