@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from wmlib.agents.diamond import Diamond, DiamondConfig
+from wmlib.agents.diamond import Spaces as DiamondSpaces
 from wmlib.agents.dreamer import Dreamer, DreamerConfig
 from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, Spaces
@@ -221,6 +223,16 @@ def test_iris_learns_and_acts_there() -> None:
     spaces = FrameSpaces.of(env.observation_space, env.action_space)
     config = IRISConfig(model_after=1, actor_after=2, play_every=1, frames=4, dreams=2)
     agent = IRIS(spaces, config, device=CUDA)
+    learn_online(agent, env, steps=90, seed=0, first=45, ratio=0.1, progress=False)
+    assert agent.updates == 9 and all(on(CUDA, module) for module in agent.modules.values())
+    assert len(run_episode(env, agent.policy(), 1)) == 9
+
+
+@needs_cuda
+def test_diamond_learns_and_acts_there() -> None:
+    env = gym.make(CATCH)
+    spaces = DiamondSpaces.of(env.observation_space, env.action_space)
+    agent = Diamond(spaces, DiamondConfig(batch=2, behaviour_first=1), device=CUDA)
     learn_online(agent, env, steps=90, seed=0, first=45, ratio=0.1, progress=False)
     assert agent.updates == 9 and all(on(CUDA, module) for module in agent.modules.values())
     assert len(run_episode(env, agent.policy(), 1)) == 9

@@ -29,6 +29,7 @@ from wmlib.commands import (
 from wmlib.train_commands import (
     run_car_racing,
     run_controller,
+    run_diamond,
     run_dreamer,
     run_dreamerv3,
     run_iris,
@@ -105,6 +106,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 "dreamer": "the last state that was saved",
                 "dreamerv3": "the last state that was saved",
                 "iris": "the last state that was saved",
+                "diamond": "the last state that was saved",
                 "muzero": "the last state that was saved",
             }
             kept = whole.get(options.part, "the last state that was saved")
@@ -182,6 +184,10 @@ def parser() -> argparse.ArgumentParser:
     _whole_run(third, 3000)
     speaker = _command(parts, "iris", "IRIS, on frames and actions to choose among", run_iris)
     _whole_run(speaker, 3000)
+    diffusion = _command(
+        parts, "diamond", "DIAMOND, on frames and actions to choose among", run_diamond
+    )
+    _whole_run(diffusion, 3000)
     planner = _command(
         parts, "muzero", "MuZero, on a board game against itself or on choices", run_muzero
     )

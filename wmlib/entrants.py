@@ -10,6 +10,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from wmlib.agents.diamond import DiamondConfig, train_diamond
+from wmlib.agents.diamond.agent import fitted as of_diamond
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
@@ -20,7 +22,7 @@ from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
 from wmlib.learning import check_steps
 
-AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "iris", "dqn", "ppo")
+AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "iris", "diamond", "dqn", "ppo")
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
 
@@ -117,6 +119,8 @@ def _entrant(name: str) -> Entrant:
         return LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config().first)
     if kind == "iris":
         return LearnerEntrant(train_iris, of_iris, IRISConfig().first)
+    if kind == "diamond":
+        return LearnerEntrant(train_diamond, of_diamond, DiamondConfig().first)
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

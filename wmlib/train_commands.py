@@ -55,6 +55,13 @@ def run_iris(options: argparse.Namespace) -> Result:
     return _whole(options, IRIS.FILE, IRIS.KIND)
 
 
+def run_diamond(options: argparse.Namespace) -> Result:
+    from wmlib.agents.diamond import Diamond, train_diamond
+
+    train_diamond(**_of_whole(options))
+    return _whole(options, Diamond.FILE, Diamond.KIND)
+
+
 def run_muzero(options: argparse.Namespace) -> Result:
     from wmlib.agents.muzero import GymWorld, MuZero, train_muzero
     from wmlib.envs.boards import BOARDS, board
