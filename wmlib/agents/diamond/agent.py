@@ -32,14 +32,15 @@ class DiamondConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     behaviour: ActorCriticConfig = field(
-        default_factory=lambda: ActorCriticConfig(burn_in=3, discount=0.985)
+        default_factory=lambda: ActorCriticConfig(burn_in=3, discount=0.985, entropy=0.01)
     )
-    """with the paper's discount; burn-in is what is left of the L frames (paper: the same)"""
+    """with the paper's discount, and burnt in on the L frames but for the newest, as in its code
+    (entropy in the paper: 0.001; ours: it must not settle while the model is still wrong)"""
     first: PositiveInt = 500
     """real steps of random play before anything is learned (paper: 5,000 to 10,000 of its own)"""
-    ratio: PositiveFloat = 1.0
+    ratio: PositiveFloat = 0.7
     """updates for each real step (paper: 4, of each network)"""
-    behaviour_first: NonNegativeInt = 500
+    behaviour_first: NonNegativeInt = 700
     """updates of the model alone, before there is anything to dream in (paper: 10,000)"""
     behaviour_every: PositiveInt = 2
     """updates from one of the behaviour to the next (paper: 1; ours: one of its updates costs as
@@ -51,7 +52,7 @@ class DiamondConfig:
     """AdamW's (paper: 1e-4; ours: for a hundredth of its updates)"""
     reward_end_rate: PositiveFloat = 1e-3
     """AdamW's (paper: 1e-4)"""
-    behaviour_rate: PositiveFloat = 3e-4
+    behaviour_rate: PositiveFloat = 1e-3
     """AdamW's (paper: 1e-4)"""
     decay: NonNegativeFloat = 1e-2
     """of the weights of denoiser and reward model (paper: 1e-2)"""
