@@ -36,7 +36,7 @@ SMALL = DiamondConfig(
     world_model=WorldModelConfig(
         denoiser=DenoiserConfig(network=UNetConfig(channels=(4, 8), waves=4))
     ),
-    behaviour=ActorCriticConfig(channels=(4,), hidden=8, burn_in=3), batch=4, ratio=0.01,
+    behaviour=ActorCriticConfig(channels=(4,), hidden=8, burn_in=3), batch=4, dreams=4, ratio=0.01,
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ SMALL = DiamondConfig(
         reward_end=RewardEndConfig(channels=(4,), units=8),
     ),
     behaviour=ActorCriticConfig(channels=(4,), hidden=8, horizon=3, burn_in=3), first=40,
-    ratio=0.2, behaviour_first=4, behaviour_every=2, batch=4,
+    ratio=0.2, behaviour_first=4, behaviour_every=2, batch=4, dreams=4,
 )  # fmt: skip
 CATCH = "wmlib/PixelCatch-v0"
 
@@ -89,8 +89,8 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
         behaviour=ActorCriticConfig(
             channels=(8,), hidden=16, horizon=5, burn_in=3, discount=gamma, entropy=1e-2
         ),
-        behaviour_first=100, behaviour_every=1, batch=8, denoiser_rate=3e-3, reward_end_rate=3e-3,
-        behaviour_rate=5e-3,
+        behaviour_first=100, behaviour_every=1, batch=8, dreams=8, denoiser_rate=3e-3,
+        reward_end_rate=3e-3, behaviour_rate=5e-3,
     )  # fmt: skip
     env = chain_of_frames(gym.spaces.Discrete(2))
     agent = Diamond(Spaces.of(env.observation_space, env.action_space), config)

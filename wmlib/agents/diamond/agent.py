@@ -32,10 +32,10 @@ class DiamondConfig:
 
     world_model: WorldModelConfig = field(default_factory=WorldModelConfig)
     behaviour: ActorCriticConfig = field(
-        default_factory=lambda: ActorCriticConfig(burn_in=3, discount=0.985, entropy=0.01)
+        default_factory=lambda: ActorCriticConfig(burn_in=3, discount=0.985, entropy=0.03)
     )
     """with the paper's discount, and burnt in on the L frames but for the newest, as in its code
-    (entropy in the paper: 0.001; ours: it must not settle while the model is still wrong)"""
+    (entropy in the paper: 0.001; ours: with less it settles before it is good, in the wind)"""
     first: PositiveInt = 500
     """real steps of random play before anything is learned (paper: 5,000 to 10,000 of its own)"""
     ratio: PositiveFloat = 0.7
@@ -46,8 +46,10 @@ class DiamondConfig:
     """updates from one of the behaviour to the next (paper: 1; ours: one of its updates costs as
     much as ten of the denoiser's)"""
     batch: PositiveInt = 32
-    """stretches an update, of each network (paper: 32, and 70 % of them from the newest quarter of
-    the episodes; ours: all are as likely)"""
+    """stretches an update, of denoiser and reward model (paper: 32, and 70 % of them from the
+    newest quarter of the episodes; ours: all are as likely)"""
+    dreams: PositiveInt = 64
+    """dreams an update of the behaviour (paper: 32; ours: fewer and steadier updates)"""
     denoiser_rate: PositiveFloat = 1e-3
     """AdamW's (paper: 1e-4; ours: for a hundredth of its updates)"""
     reward_end_rate: PositiveFloat = 1e-3
@@ -170,8 +172,8 @@ class Diamond:
         generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
         config, past = self.config, self.config.world_model.denoiser.past
 
-        def drawn(length: int) -> tuple[Tensor, ...]:
-            return self.given(stream.draw(rng, config.batch, length))
+        def drawn(length: int, batch: int = config.batch) -> tuple[Tensor, ...]:
+            return self.given(stream.draw(rng, batch, length))
 
         frames, actions, _, first, _ = drawn(past + 1)
         denoising = self.model.denoiser.loss(frames, actions, first, generator)
@@ -181,7 +183,7 @@ class Diamond:
         row = {"denoising": denoising, "reward": paid, "end": over}
         dreamt = self.updates - config.behaviour_first
         if dreamt >= 0 and dreamt % config.behaviour_every == 0:
-            lived = drawn(max(past, 1 + config.behaviour.burn_in))
+            lived = drawn(max(past, 1 + config.behaviour.burn_in), config.dreams)
             row |= self.behave(lived, generator)
         self.updates += 1
         return {name: float(number.detach()) for name, number in row.items()}
