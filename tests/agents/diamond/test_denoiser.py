@@ -30,8 +30,11 @@ CONFIG = DenoiserConfig(network=UNetConfig(channels=(4, 8), waves=4))
 def made(config: DenoiserConfig = CONFIG) -> Denoiser:
     """A denoiser that says something from the first."""
     denoiser = seeded(0, lambda: Denoiser(config, FRAME, A))
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        denoiser.network.last.weight.normal_(generator=torch.Generator().manual_seed(1))
+        for layer in denoiser.network.modules():  # a new one says nothing and skips its blocks
+            if isinstance(layer, torch.nn.Conv2d) and not layer.weight.any():
+                layer.weight.normal_(generator=generator)
     return denoiser
 
 
@@ -194,10 +197,6 @@ def test_the_network_reads_everything(part: str) -> None:
     frames, actions, _ = stretch(L)
     past, chosen = context(frames, actions, torch.zeros(L, B))
     given = {"noisy": frames[0], "noise": torch.full((B,), 0.3), "past": past, "actions": chosen}
-    with torch.no_grad():
-        for block in denoiser.network.modules():  # at first only the ways round count
-            if isinstance(block, torch.nn.Conv2d) and not block.weight.any():
-                block.weight.normal_(generator=torch.Generator().manual_seed(3))
     before = denoiser.network(**given)
     changed = denoiser.network(**given | {part: given[part] + 0.5})
     assert (before - changed).abs().amax((1, 2, 3)).min() > 1e-4
