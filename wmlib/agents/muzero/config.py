@@ -73,7 +73,7 @@ class MuZeroConfig:
 ONE_PLAYER = MuZeroConfig(
     networks=NetworkConfig(state=32, units=64, value_support=500.0, atoms=20),
     simulations=25, discount=0.99, horizon=50, temperatures=(1.0, 0.5, 0.25), games=8,
-    random_moves=0, noise=0.25, ratio=0.2, batch=128, reward_weight=1.0, value_weight=0.25,
+    random_moves=0, noise=0.25, ratio=1.0, batch=128, reward_weight=1.0, value_weight=0.25,
 )  # fmt: skip
 """What decides a run in a world of one player, unless it is told: as the paper's on Atari, but for
 the sizes, the simulations (paper: 50), the discount (paper: 0.997), the horizon (paper: 10; ours: a
