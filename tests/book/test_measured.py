@@ -129,6 +129,13 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
     assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
     assert "**1.00** at all three scales" in told
+    told, found = line("| DIAMOND on PixelCatch"), rows("diamond")
+    calm, windy = found
+    assert (calm["world"], windy["world"]) == ("PixelCatch", "windy PixelCatch")
+    assert f"**{calm['return']:.2f}**; with" in told and f"**{windy['return']:.2f}**; all" in told
+    for row in found:
+        assert (row["seed"], row["real_steps"], row["updates"]) == (0, 3000, 2100)
+        assert f"{row['cpu_seconds'] / 60:.0f} minutes" in told and row["one_ball"] == 1
     told = line("| MuZero at tic-tac-toe")
     trained = [row for row in rows("muzero") if row["part"] == "train"]
     assert "three seeds" in told and len(trained) == 3
