@@ -57,7 +57,7 @@ def test_the_shipped_player_of_tic_tac_toe_knows_almost_every_position() -> None
         assert solution.best[np.arange(4520), moves].mean() >= bar
 
 
-@pytest.mark.parametrize("name", ["world-models-catch", "dreamerv3-catch", "diamond-catch"])
+@pytest.mark.parametrize("name", ["world-models-catch", "dreamerv3-catch", "diamond-catch", "iris-catch"])
 def test_the_shipped_catchers_catch(name: str) -> None:
     agent = load(ROOT / "artifacts" / name)
     assert agent.environment == "wmlib/PixelCatch-v0"
