@@ -57,9 +57,9 @@ def test_the_shipped_player_of_tic_tac_toe_knows_almost_every_position() -> None
         assert solution.best[np.arange(4520), moves].mean() >= bar
 
 
-@pytest.mark.parametrize("name", ["world-models-catch", "dreamerv3-catch", "diamond-catch", "iris-catch"])
-def test_the_shipped_catchers_catch(name: str) -> None:
-    agent = load(ROOT / "artifacts" / name)
+@pytest.mark.parametrize("kind", ["world-models", "dreamerv3", "iris", "diamond"])
+def test_the_shipped_catchers_catch(kind: str) -> None:
+    agent = load(ROOT / "artifacts" / f"{kind}-catch")
     assert agent.environment == "wmlib/PixelCatch-v0"
     score = evaluate(
         agent.policy(), agent.environment, episodes=30, seed=950_000, n_jobs=1, progress=False
