@@ -32,6 +32,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -94,32 +95,44 @@ def examined(agent: MuZero) -> Row:
     }
 
 
+class Curve:
+    """What a training comes to on its way; the seconds of its examinations do not count.
+
+    Args:
+        examine: an agent to what is found of it.
+    """
+
+    def __init__(self, examine: Callable[[MuZero], Row]) -> None:
+        self.examine, self.rows = examine, list[Row]()
+        self._began = time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Of the training so far."""
+        return round(time.process_time() - self._began, 1)
+
+    def after(self, used: int, agent: MuZero) -> None:
+        """As `train_muzero` calls it."""
+        seconds, paused = self.seconds, time.process_time()
+        about = {"real_steps": used, "updates": agent.updates, "seconds": seconds}
+        self.rows.append(about | self.examine(agent))
+        print(json.dumps({k: v for k, v in self.rows[-1].items() if k != "episodes"}), flush=True)
+        self._began += time.process_time() - paused
+
+
 def train(seed: int, steps: int, runs: Path) -> Row:
     """One player, from nothing."""
-    curve: list[Row] = []
-    spent = 0.0  # on examinations
-
-    def after(used: int, agent: MuZero) -> None:
-        nonlocal spent
-        paused = time.process_time()
-        curve.append({
-            "real_steps": used, "updates": agent.updates,
-            "seconds": round(paused - began - spent, 1),
-            "by_search": optimal(agent, SIMULATIONS), "by_network": optimal(agent, 0),
-        })  # fmt: skip
-        print(json.dumps(curve[-1]), flush=True)
-        spent += time.process_time() - paused
-
     shutil.rmtree(runs / f"{seed}", ignore_errors=True)
-    began = time.process_time()
+    curve = Curve(lambda agent: {
+        "by_search": optimal(agent, SIMULATIONS), "by_network": optimal(agent, 0)
+    })  # fmt: skip
     marks = [steps * mark // MARKS for mark in range(1, MARKS + 1)]
     agent = train_muzero(
         GAME, steps=steps, seed=seed, config=CONFIG, folder=runs / f"{seed}", marks=marks,
-        after=after, progress=False,
+        after=curve.after, progress=False,
     )  # fmt: skip
-    seconds = time.process_time() - began - spent
     return {
-        "steps": steps, "seconds": round(seconds, 1), "curve": curve, **examined(agent),
+        "steps": steps, "seconds": curve.seconds, "curve": curve.rows, **examined(agent),
         "threads": torch.get_num_threads(),
     }  # fmt: skip
 
@@ -140,32 +153,23 @@ def episodes_of(agent: MuZero, simulations: int, seed: int) -> list[float]:
 
 def cartpole(seed: int) -> Row:
     """One agent on CartPole-v1, from nothing."""
-    curve: list[Row] = []
-    spent = 0.0  # on examinations
 
-    def after(used: int, agent: MuZero) -> None:
-        nonlocal spent
-        paused = time.process_time()
-        curve.append({
-            "real_steps": used, "updates": agent.updates,
-            "seconds": round(paused - began - spent, 1),
-            "returns": {str(n): episodes_of(agent, n, seed) for n in SEARCHED},
-        })  # fmt: skip
-        means = {n: round(float(np.mean(one)), 1) for n, one in curve[-1]["returns"].items()}
-        print(json.dumps(curve[-1] | {"returns": means}), flush=True)
-        spent += time.process_time() - paused
+    def examine(agent: MuZero) -> Row:
+        episodes = {str(n): episodes_of(agent, n, seed) for n in SEARCHED}
+        means = {n: round(float(np.mean(returns)), 1) for n, returns in episodes.items()}
+        return {"returns": means, "episodes": episodes}
 
-    began = time.process_time()
+    curve = Curve(examine)
     marks = [CARTPOLE_STEPS // parts for parts in (8, 4, 2, 1)]
     agent = train_muzero(
         GymWorld(CARTPOLE), steps=CARTPOLE_STEPS, seed=seed, config=ONE_PLAYER, marks=marks,
-        after=after, progress=False,
+        after=curve.after, progress=False,
     )  # fmt: skip
-    last = curve[-1]
+    last = curve.rows[-1]
     return {
         "real_steps": last["real_steps"], "updates": last["updates"], "seconds": last["seconds"],
-        "returns": {n: round(float(np.mean(one)), 1) for n, one in last["returns"].items()},
-        "parameters": sum(p.numel() for p in agent.networks.parameters()), "curve": curve,
+        "returns": last["returns"],
+        "parameters": sum(p.numel() for p in agent.networks.parameters()), "curve": curve.rows,
         "threads": torch.get_num_threads(),
     }  # fmt: skip
 

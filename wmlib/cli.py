@@ -100,17 +100,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.command == "arena":
             _tell("wmlib: every finished row is kept; go on by the same command")
         if options.command == "train":
-            whole = {
+            kept = {
                 "car-racing": "every finished stage and episode",
                 "world-models": "every finished stage",
-                "dreamer": "the last state that was saved",
-                "dreamerv3": "the last state that was saved",
-                "iris": "the last state that was saved",
-                "diamond": "the last state that was saved",
-                "muzero": "the last state that was saved",
-            }
-            kept = whole.get(options.part, "the last state that was saved")
-            again = "with --resume" if options.part in whole else "by the same command"
+            }.get(options.part, "the last state that was saved")
+            again = "with --resume" if hasattr(options, "resume") else "by the same command"
             _tell(f"wmlib: {kept} is kept; go on {again}")
         return 130
     if options.json:

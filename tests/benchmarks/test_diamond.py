@@ -143,7 +143,6 @@ def test_dreams_of_a_run_are_examined_from_their_first_frames() -> None:
     assert benchmark.dreaming(agent, 2, times=3) > 0
 
 
-@pytest.mark.skipif(not benchmark.OUT.exists(), reason="nothing is measured yet")
 def test_the_committed_rows_are_of_the_settings_that_are_the_default() -> None:
     told = json.loads(benchmark.OUT.read_text(encoding="utf-8"))
     made = json.dumps(told["made"]["configuration"], sort_keys=True)

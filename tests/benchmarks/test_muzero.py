@@ -1,5 +1,6 @@
 """The committed rows of MuZero, and what is said of them."""
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -81,3 +82,20 @@ def test_errors_fall_as_simulations_grow(result: dict) -> None:
     row = next(row for row in rows if row["per_search"] == 64)
     assert again["value_error"] == pytest.approx(row["value_error"], rel=1e-3)
     assert np.isclose(again["best_action"], row["best_action"], atol=0.01)
+
+
+def test_a_training_on_cartpole_says_what_episodes_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = dataclasses.replace(benchmark.ONE_PLAYER, games=2, simulations=2, ratio=0.1, batch=8)
+    settings = {"ONE_PLAYER": small, "CARTPOLE_STEPS": 80, "EPISODES": 3, "SEARCHED": (0, 2)}
+    for name, value in settings.items():
+        monkeypatch.setattr(benchmark, name, value)
+    row = benchmark.cartpole(0)
+    assert 80 <= row["real_steps"] < 82 and row["updates"] == int(0.1 * row["real_steps"] + 1e-9)
+    assert [one["real_steps"] for one in row["curve"]][-1] == row["real_steps"]
+    for one in row["curve"]:
+        for count in ("0", "2"):
+            episodes = one["episodes"][count]
+            assert len(episodes) == 3 and min(episodes) >= 8  # nobody falls sooner
+            assert one["returns"][count] == round(float(np.mean(episodes)), 1)
+    assert row["returns"] == row["curve"][-1]["returns"]
+    assert row["seconds"] == row["curve"][-1]["seconds"]  # examinations do not count

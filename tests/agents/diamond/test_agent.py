@@ -179,33 +179,33 @@ def test_burning_in_is_playing() -> None:
     assert carry.hidden.any()
 
 
+@pytest.mark.parametrize(("burn_in", "length"), [(2, 4), (3, 4), (6, 7)])
 def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
-    monkeypatch: pytest.MonkeyPatch,
+    burn_in: int, length: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The behaviour is burnt in on exactly the frames before it, or on those there are."""
-    for burn_in, length in ((2, 4), (3, 4), (6, 7)):
-        config = dataclasses.replace(
-            SMALL, behaviour=dataclasses.replace(SMALL.behaviour, burn_in=burn_in),
-            behaviour_first=0,
-        )  # fmt: skip
-        agent, stream, seen = begun(config), played(), {}
-        burn, begin = agent.behaviour.burn_in, agent.model.begin
+    config = dataclasses.replace(
+        SMALL, behaviour=dataclasses.replace(SMALL.behaviour, burn_in=burn_in),
+        behaviour_first=0,
+    )  # fmt: skip
+    agent, stream, seen = begun(config), played(), {}
+    burn, begin = agent.behaviour.burn_in, agent.model.begin
 
-        def spy(name: str, function: Callable) -> Callable:
-            def spied(*args: torch.Tensor) -> object:
-                seen[name] = args  # noqa: B023 - used within the loop
-                return function(*args)
+    def spy(name: str, function: Callable) -> Callable:
+        def spied(*args: torch.Tensor) -> object:
+            seen[name] = args
+            return function(*args)
 
-            return spied
+        return spied
 
-        monkeypatch.setattr(agent.behaviour, "burn_in", spy("burn", burn))
-        monkeypatch.setattr(agent.model, "begin", spy("begin", begin))
-        agent.learn(stream, 1)
-        frames, _, first = seen["begin"]
-        before, begins = seen["burn"]
-        assert len(frames) == length and len(before) == burn_in
-        torch.testing.assert_close(before, (frames[-1 - burn_in : -1] + 1) / 2)
-        assert torch.equal(begins, first[-1 - burn_in :])
+    monkeypatch.setattr(agent.behaviour, "burn_in", spy("burn", burn))
+    monkeypatch.setattr(agent.model, "begin", spy("begin", begin))
+    agent.learn(stream, 1)
+    frames, _, first = seen["begin"]
+    before, begins = seen["burn"]
+    assert len(frames) == length and len(before) == burn_in
+    torch.testing.assert_close(before, (frames[-1 - burn_in : -1] + 1) / 2)
+    assert torch.equal(begins, first[-1 - burn_in :])
 
 
 def small_run(folder: Path, steps: int = 120) -> Diamond:

@@ -32,7 +32,7 @@ class Game:
         self.seen = env.reset(seed=seed)[0]
 
     def step(self, action: int) -> tuple[float, bool]:
-        """Its reward, and whether that was the end."""
+        """Its reward, and whether that was the end; a limit of its own counts as one."""
         self.seen, reward, ended, late, _ = self.env.step(action)
         return float(reward), ended or late
 
