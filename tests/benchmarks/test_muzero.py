@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.util
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,4 +100,18 @@ def test_a_training_on_cartpole_says_what_episodes_return(monkeypatch: pytest.Mo
             assert len(episodes) == 3 and min(episodes) >= 8  # nobody falls sooner
             assert one["returns"][count] == round(float(np.mean(episodes)), 1)
     assert row["returns"] == row["curve"][-1]["returns"]
-    assert row["seconds"] == row["curve"][-1]["seconds"]  # examinations do not count
+    assert row["seconds"] == row["curve"][-1]["seconds"]
+
+
+def test_the_seconds_of_examinations_do_not_count() -> None:
+    def examine(agent: SimpleNamespace) -> dict:
+        until = time.process_time() + 0.5
+        while time.process_time() < until:
+            pass
+        return {"found": agent.updates}
+
+    curve = benchmark.Curve(examine)
+    for used in (10, 20):
+        curve.after(used, SimpleNamespace(updates=used // 2))
+    assert [(row["real_steps"], row["found"]) for row in curve.rows] == [(10, 5), (20, 10)]
+    assert curve.rows[1]["seconds"] < 0.4 and curve.seconds < 0.4
