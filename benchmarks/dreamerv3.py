@@ -2,10 +2,12 @@
 
     python benchmarks/dreamerv3.py --jobs 2
     python benchmarks/dreamerv3.py --worlds "PixelCatch x 100" --seeds 0 1 --jobs 2
+    python benchmarks/dreamerv3.py --variants "without two-hot" "without unimix" --seeds 0
 
 A row is one run: so many real steps, and then 100 fresh episodes of Catch (20 elsewhere) without
-exploration. Its return is in units of the unscaled reward. Runs are kept under runs/ and go on
-after a kill (then the seconds are those of the last process); rows that are there are skipped.
+exploration. Its return is in units of the unscaled reward. Runs of DreamerV3 itself are kept under
+runs/ and go on after a kill (then the seconds are those of the last process); rows that are there
+are skipped. A variant is DreamerV3 with one part taken out (`wmlib.agents.dreamerv3.ablations`).
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from rows import Row, fill, machine
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, train_dreamerv3
+from wmlib.agents.dreamerv3.ablations import CHANGED, SET
+from wmlib.agents.dreamerv3.agent import Spaces
 from wmlib.evaluation import evaluate
-from wmlib.learning import SEEDS
+from wmlib.learning import SEEDS, learn_online
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "benchmarks" / "results" / "dreamerv3.json"
@@ -53,6 +57,37 @@ WORLDS = {
 }
 
 
+VARIANTS = ("dreamerv3", *CHANGED, *SET)
+
+
+def begun(variant: str, env: gym.Env, seed: int, config: DreamerV3Config = CONFIG) -> DreamerV3:
+    """A new agent of a variant."""
+    if variant in SET:
+        config = SET[variant](config)
+    agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config, seed=seed)
+    if variant in CHANGED:
+        CHANGED[variant](agent)
+    return agent
+
+
+def trained(variant: str, world: str, seed: int) -> DreamerV3:
+    """An agent, after all its steps."""
+    place = WORLDS[world]
+    if variant != "dreamerv3":
+        env = gym.make(place.id)
+        agent = begun(variant, env, seed)
+        learn_online(
+            agent, env, steps=place.steps, seed=seed, first=CONFIG.first, ratio=CONFIG.ratio,
+            progress=False,
+        )  # fmt: skip
+        return agent
+    folder = ROOT / "runs" / "dreamerv3" / f"{world} {seed}".replace(" ", "-")
+    return train_dreamerv3(
+        place.id, steps=place.steps, seed=seed, config=CONFIG, folder=folder,
+        resume=folder.exists(), progress=False,
+    )  # fmt: skip
+
+
 def measure(name: Row) -> Row:
     """One run, and its verdict."""
     torch.set_num_threads(1)
@@ -62,12 +97,8 @@ def measure(name: Row) -> Row:
         gym.register(
             place.id, entry_point="wmlib.envs.catch:PixelCatch", kwargs={"scale": place.scale}
         )
-    folder = ROOT / "runs" / "dreamerv3" / f"{world} {seed}".replace(" ", "-")
     began = time.process_time()
-    agent: DreamerV3 = train_dreamerv3(
-        place.id, steps=place.steps, seed=seed, config=CONFIG, folder=folder,
-        resume=folder.exists(), progress=False,
-    )  # fmt: skip
+    agent = trained(name["variant"], world, seed)
     seconds = time.process_time() - began
     score = evaluate(
         agent.policy(), place.id, episodes=place.episodes, seed=seed * SEEDS + FIRST, n_jobs=1,
@@ -84,6 +115,7 @@ def measure(name: Row) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=[*WORLDS][:3])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=["dreamerv3"])
     parser.add_argument("--seeds", nargs="+", type=int, default=range(5))
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -93,12 +125,12 @@ def main() -> None:
         "configuration": dataclasses.asdict(CONFIG), **machine(("numpy", "torch", "gymnasium")),
     }  # fmt: skip
     names = (
-        {"world": world, "variant": "dreamerv3", "seed": seed}
-        for seed in options.seeds for world in options.worlds
+        {"world": world, "variant": variant, "seed": seed}
+        for seed in options.seeds for variant in options.variants for world in options.worlds
     )  # fmt: skip
     fill(
         options.out, names, measure, lambda rows: {"made": made}, jobs=options.jobs,
-        shown=("world", "seed", "return", "cpu_seconds"),
+        shown=("world", "variant", "seed", "return", "cpu_seconds"),
     )  # fmt: skip
 
 

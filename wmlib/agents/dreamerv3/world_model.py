@@ -102,6 +102,10 @@ class WorldModel(nn.Module):
         """(...) of features (..., F), in the environment's units."""
         return expected(self.reward(features), self.bins)
 
+    def reward_loss(self, features: Tensor, rewards: Tensor) -> Tensor:
+        """Cross-entropy (...) against rewards (...) in the environment's units."""
+        return two_hot_loss(self.reward(features), rewards, self.bins)
+
     def expected_continue(self, features: Tensor) -> Tensor:
         """(...) discounted probability that the episode goes on after arriving at a state."""
         return torch.sigmoid(self.goes_on(features).squeeze(-1))
@@ -137,7 +141,7 @@ class WorldModel(nn.Module):
         states, posterior = self.rssm.filter(self.encoder(seen), actions, first, uniform)
         features = states.features  # (T, B, F)
         observation = (self.paint(features) - seen).square().sum(-1).mean()
-        reward = two_hot_loss(self.reward(features), rewards, self.bins).mean()
+        reward = self.reward_loss(features, rewards).mean()
         discount = 1 - 1 / config.horizon
         continues = functional.binary_cross_entropy_with_logits(
             self.goes_on(features).squeeze(-1), discount * (1 - ended)
