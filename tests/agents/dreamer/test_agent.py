@@ -41,7 +41,7 @@ def test_it_learns_a_two_state_chain_to_its_exact_value() -> None:
         ),
         # An actor that plays wildly at first: what is only good at its end must be tried.
         behaviour=BehaviourConfig(
-            horizon=8, discount=gamma, units=32, actor_layers=2, first_deviation=5.0
+            horizon=8, discount=gamma, units=32, actor_layers=2, first_deviation=5.0, entropy=0.0
         ),
         batch=8, length=8, model_rate=3e-3, actor_rate=1e-3, value_rate=1e-3,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.distributions import Normal, TanhTransform, TransformedDistribution
 
 from wmlib.agents.dreamer import (
     Actor,
@@ -138,3 +139,35 @@ def test_a_dream_without_a_continue_head_never_ends(actor: Actor) -> None:
     ))).double()  # fmt: skip
     assert (dream_of(model, actor).continues == 1).all()
     assert math.isfinite(float(dream_of(model, actor).rewards.sum().detach()))
+
+
+def test_the_entropy_is_that_of_the_squashed_distribution(actor: Actor) -> None:
+    features = start().features
+    mean, deviation = actor(features)
+    played = TransformedDistribution(Normal(mean, deviation), TanhTransform(cache_size=1))
+    generator = torch.Generator().manual_seed(5)
+    noise = torch.randn(20_000, S, 2, generator=generator, dtype=torch.float64)
+    ours = actor.entropy(features.expand(20_000, S, 10), noise).mean(0)  # (S,)
+    theirs = -played.log_prob(torch.tanh(mean + deviation * noise)).sum(-1).mean(0)
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
+    assert (ours < 2 * math.log(2)).all()  # of two actions that are anywhere in [-1, 1]
+
+
+@pytest.mark.parametrize(("mean", "raw"), [(4.0, -2.0), (0.0, 10.0)])
+def test_who_always_plays_an_end_is_led_back_by_the_entropy(
+    mean: float, raw: float, actor: Actor
+) -> None:
+    """No dream's slope does so: the tanh is flat there, be it for its mean or its deviation."""
+    features = start().features
+    bias = actor.network[-1].bias
+    with torch.no_grad():
+        actor.network[-1].weight.zero_()
+        bias.copy_(torch.tensor([mean, mean, raw, raw]))
+    generator = torch.Generator().manual_seed(6)
+    noise = torch.randn(2000, S, 2, generator=generator, dtype=torch.float64)
+    many = features.expand(2000, S, 10)
+    (by_play,) = torch.autograd.grad(actor.draw(many, noise).mean(), bias)
+    (by_entropy,) = torch.autograd.grad(actor.entropy(many, noise).mean(), bias)
+    wrong = slice(0, 2) if mean else slice(2, 4)
+    assert (by_entropy[wrong] < -1).all()  # the entropy falls if it goes on that way
+    assert (by_play[wrong].abs() < 0.01).all()

@@ -118,12 +118,15 @@ class Dreamer:
         loss, states = self.model.loss(frames, self.centred(actions), rewards, first, ended, noise)
         self._descend("model", loss.total)
         start = State(*(part.detach().flatten(0, 1) for part in states))  # (T * B, ...)
-        actor_loss, value_loss, returns = self.behave(start, 1 - ended.flatten(), generator)
-        self._descend("actor", actor_loss)
+        begins = 1 - ended.flatten()  # (T * B,)
+        actor_loss, value_loss, returns = self.behave(start, begins, generator)
+        entropy = self.entropy(start, begins, generator)
+        self._descend("actor", actor_loss - self.config.behaviour.entropy * entropy)
         self._descend("value", value_loss)
         self.updates += 1
         row = {name: float(term.detach()) for name, term in loss._asdict().items()}
-        return row | {"dreamed": float(returns), "value_loss": float(value_loss.detach())}
+        told = {"dreamed": returns, "value_loss": value_loss, "entropy": entropy}
+        return row | {name: float(term.detach()) for name, term in told.items()}
 
     def behave(
         self, start: State, begins: Tensor, generator: torch.Generator
@@ -132,6 +135,11 @@ class Dreamer:
         act, horizon = exploring(self.actor, generator), self.config.behaviour.horizon
         dream = imagine(self.model, act, start, horizon, generator)
         return losses(dream, begins, self.value, self.config.behaviour)
+
+    def entropy(self, start: State, begins: Tensor, generator: torch.Generator) -> Tensor:
+        """Of the actions where dreams begin, in nats: the mean over states (S, ...) that count."""
+        noise = torch.randn(len(begins), self.actor.actions, generator=generator)
+        return (begins * self.actor.entropy(start.features, noise.to(begins))).mean()
 
     def _descend(self, name: str, loss: Tensor) -> None:
         weights, optimiser = list(self.modules[name].parameters()), self.optimisers[f"{name}_adam"]

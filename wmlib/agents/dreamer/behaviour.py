@@ -20,7 +20,7 @@ from wmlib.agents.dreamer.rssm import State
 from wmlib.imagination import Trajectory
 from wmlib.nets.mlp import mlp
 from wmlib.returns import lambda_returns
-from wmlib.typed import PositiveFloat, PositiveInt, Share, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
 
 
 @typed
@@ -45,6 +45,9 @@ class BehaviourConfig:
     tanh is flat, and pass no gradient)"""
     mean_scale: PositiveFloat = 5.0
     """means before the tanh are within this (authors' code: 5)"""
+    entropy: NonNegativeFloat = 0.1
+    """what a nat of the played action's entropy is worth, in units of the return (paper: nothing;
+    ours: an actor whose draws all end where the tanh is flat gets no gradient to come back by)"""
 
 
 class Actor(nn.Module):
@@ -66,6 +69,18 @@ class Actor(nn.Module):
         """Actions (..., A) in [-1, 1], from standard normal noise (..., A)."""
         mean, deviation = self(features)
         return torch.tanh(mean + deviation * noise)
+
+    def entropy(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Of the actions played, in nats (...), as noise (..., A) has it: unbiased.
+
+        It is the Gaussian's, and the mean logarithm of the tanh's slope; so it falls where draws
+        end on the flat parts, be it by their mean or by their deviation (Haarnoja et al. 2018,
+        appendix C).
+        """
+        mean, deviation = self(features)
+        drawn = mean + deviation * noise
+        slope = 2 * (math.log(2) - drawn - functional.softplus(-2 * drawn))  # ln(1 - tanh^2)
+        return (0.5 * math.log(2 * math.pi * math.e) + deviation.log() + slope).sum(-1)
 
     def mode(self, features: Tensor) -> Tensor:
         """The action (..., A) that is played when nothing is to be explored."""
