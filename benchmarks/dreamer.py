@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -60,11 +61,13 @@ class Reinforcing(Dreamer):
 
 
 RSSMS = {"dreamer without dice": PathOnly, "dreamer without path": DiceOnly}
-AGENTS = ("dreamer", *RSSMS, "dreamer by REINFORCE")
+AGENTS = ("dreamer", *RSSMS, "dreamer by REINFORCE", "dreamer without entropy")
 
 
 def begun(kind: str, env: gym.Env, seed: int, config: DreamerConfig = CONFIG) -> Dreamer:
     """A new agent of a kind."""
+    if kind == "dreamer without entropy":
+        config = replace(config, behaviour=replace(config.behaviour, entropy=0.0))
     fit = fitted(config, env.observation_space, env.action_space)
     agent = Reinforcing(fit, seed) if kind == "dreamer by REINFORCE" else Dreamer(fit, seed)
     if kind in RSSMS:

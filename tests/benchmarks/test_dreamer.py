@@ -34,6 +34,8 @@ def test_every_kind_learns(kind: str) -> None:
     agent = benchmark.begun(kind, env, 0, SMALL)
     expected = {"dreamer without dice": PathOnly, "dreamer without path": DiceOnly}
     assert isinstance(agent.model.rssm, expected.get(kind, object))
+    unpaid = agent.config.behaviour.entropy == 0
+    assert unpaid == (kind == "dreamer without entropy")
     before = {n: [p.clone() for p in m.parameters()] for n, m in agent.modules.items()}
     told = agent.learn(stream, 2)
     assert np.isfinite(list(told.values())).all()
