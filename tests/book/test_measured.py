@@ -121,9 +121,16 @@ def test_the_fresh_tracks_are_those_of_the_rule() -> None:
 
 def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     told, found = line("| Dreamer on the pendulum"), rows("dreamer")
-    means = [f"{np.mean(row['returns']):.0f}".replace("-", "−") for row in found]
-    assert f"**{means[0]}** and **{means[1]}**" in told and len(found) == 2
-    assert sum(np.mean(row["returns"]) >= -250 for row in found) == 1
+    of = {
+        agent: [float(np.mean(row["returns"])) for row in found if row["agent"] == agent]
+        for agent in ("dreamer", "dreamer without entropy")
+    }
+    with_it, without = ([f"{mean:.0f}".replace("-", "−") for mean in of[agent]] for agent in of)
+    assert f"{', '.join(with_it[:-1])} and {with_it[-1]}, all at the bar of −250" in told
+    assert f"{without[0]} and {without[1]} (two seeds)" in told and len(without) == 2
+    assert "four seeds" in told and len(with_it) == 4 and min(of["dreamer"]) >= -250
+    half = 3.182 * float(np.std(of["dreamer"], ddof=1)) / 2  # Student's t, 3 degrees of freedom
+    assert f"**{np.mean(of['dreamer']):.0f}** ± {half:.0f}".replace("-", "−") in told
     assert all(row["real_steps"] == 20_000 and row["updates"] == 8000 for row in found)
     told, found = line("| DreamerV3 on PixelCatch"), rows("dreamerv3")
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
