@@ -1,5 +1,6 @@
 """The arena: equal real steps, rows that survive, and what it refuses."""
 
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from packaging.version import Version
 
 from wmlib import arena
+from wmlib.agents.muzero import ONE_PLAYER, MuZero, NetworkConfig, Spaces
 from wmlib.arena import (
     EPISODES,
     RandomEntrant,
@@ -32,7 +35,7 @@ from wmlib.arena import (
     race,
 )
 from wmlib.cli import main
-from wmlib.entrants import entrants
+from wmlib.entrants import MuZeroEntrant, entrants
 from wmlib.envs.catch import PixelCatch
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError
@@ -439,6 +442,61 @@ def test_committed_rows_are_complete() -> None:
     assert races
     for agents in races.values():
         assert "random" in agents and len({frozenset(seeds) for seeds in agents.values()}) == 1
+
+
+SMALL_MUZERO = replace(
+    ONE_PLAYER, networks=NetworkConfig(4, 8, 1, 500.0, 2.0, 4), simulations=2, games=3, ratio=0.1,
+    batch=8,
+)  # fmt: skip
+
+
+def test_muzeros_games_end_where_it_is_examined(
+    counted: str, watched: list[int], tmp_path: Path
+) -> None:
+    entrant = MuZeroEntrant(SMALL_MUZERO)
+    rows = [
+        race({"muzero": entrant}, counted, steps=83, seeds=1, out=tmp_path / f"{n}.json",
+             progress=False)
+        for n in range(2)
+    ]  # fmt: skip
+    assert watched == [20, 41, 83, 103, 124, 166]  # 83 steps of each race
+    (row,), (again,) = rows
+    assert told(row) == told(again) and row["updates"] == 8
+    agent = MuZero(Spaces((16, 16, 1), 3, 1), SMALL_MUZERO)
+    assert row["parameters"] == sum(p.numel() for p in agent.networks.parameters())
+    assert row["made"]["settings"]["config"]["simulations"] == 2
+
+
+def test_muzero_trains_in_its_own_worlds_and_is_examined_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seeds, weights = list[int | None](), list[torch.Tensor]()
+    reset = PixelCatch.reset
+
+    def noted(self: PixelCatch, *, seed: int | None = None, **options: Any) -> Any:
+        seeds.append(seed)
+        return reset(self, seed=seed, **options)
+
+    monkeypatch.setattr(PixelCatch, "reset", noted)
+    MuZeroEntrant(SMALL_MUZERO).run(
+        CATCH, 83, 2, lambda _, policy: weights.append(next(policy.agent.average.parameters()) + 0)
+    )
+    assert len(seeds) == len(set(seeds)) > 9
+    assert set(seeds) <= set(range(2 * arena.SEEDS, 2 * arena.SEEDS + arena.EXAMINED))
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(weights))
+
+
+def test_muzero_refuses_what_it_cannot_act_in_or_count() -> None:
+    entrant = entrants("muzero")["muzero"]
+    assert entrant == MuZeroEntrant()
+    for env_id in (CATCH, "CartPole-v1"):
+        entrant.check(gym.make(env_id), 100)
+    with pytest.raises(ValueError, match=r"actions must be Discrete\(n\), got Box"):
+        entrant.check(gym.make("Pendulum-v1"), 100)
+    slow = gym.make(CATCH)
+    slow.unwrapped.action_repeat = 2  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="a decision must be one real step, got 2"):
+        entrant.check(slow, 100)
 
 
 class TestRivals:

@@ -17,12 +17,18 @@ from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
 from wmlib.agents.iris import IRISConfig, train_iris
 from wmlib.agents.iris.agent import fitted as of_iris
+from wmlib.agents.muzero import ONE_PLAYER, GymWorld, MuZero, MuZeroConfig
+from wmlib.agents.muzero import Spaces as WorldSpaces
+from wmlib.agents.muzero.gym_world import fitted as of_muzero
+from wmlib.agents.muzero.train import Run
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
-from wmlib.arena import Entrant, Examine, RandomEntrant, Trained, examinations
-from wmlib.learning import check_steps
+from wmlib.arena import EXAMINED, SEEDS, Entrant, Examine, RandomEntrant, Trained, examinations
+from wmlib.learning import check_steps, repeat_of
 
-AGENTS = ("random", "world-models", "dreamer", "dreamerv3", "iris", "diamond", "dqn", "ppo")
+AGENTS = (
+    "random", "world-models", "dreamer", "dreamerv3", "iris", "diamond", "muzero", "dqn", "ppo",
+)  # fmt: skip
 RIVALS = ("dqn", "ppo")
 """these take a number of updates too, as in dqn@12000"""
 
@@ -81,11 +87,36 @@ class LearnerEntrant:
             env_id, steps=steps, seed=seed, marks=examinations(steps),
             after=lambda used, agent: examine(used, agent.policy()), progress=False,
         )  # fmt: skip
-        learned = sum(
-            p.numel() for module in agent.modules.values() for p in module.parameters()
-            if p.requires_grad
-        )  # fmt: skip
-        return Trained(agent.updates, learned, {"config": asdict(agent.config)})
+        return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
+
+
+@dataclass(frozen=True)
+class MuZeroEntrant:
+    """MuZero, whose games are cut off where it is examined, with a search as in training."""
+
+    config: MuZeroConfig = ONE_PLAYER
+
+    def check(self, env: gym.Env, steps: int) -> None:
+        of_muzero(env.observation_space, env.action_space)
+        if (repeat := repeat_of(env)) != 1:
+            raise ValueError(f"a decision must be one real step, got {repeat}")
+
+    def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
+        world = GymWorld(env_id, range(seed * SEEDS, seed * SEEDS + EXAMINED))
+        agent = MuZero(WorldSpaces.of(world), self.config, seed)
+        run = Run(agent, world, steps, None)
+        for mark in examinations(steps):
+            run.reach(mark)
+            examine(mark, agent.policy())
+        return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
+
+
+def _learned(agent: Any) -> int:
+    """Numbers that an agent has learned, of all its networks together."""
+    return sum(
+        p.numel() for module in agent.modules.values() for p in module.parameters()
+        if p.requires_grad
+    )  # fmt: skip
 
 
 def entrants(names: str) -> dict[str, Entrant]:
@@ -121,6 +152,8 @@ def _entrant(name: str) -> Entrant:
         return LearnerEntrant(train_iris, of_iris, IRISConfig().first)
     if kind == "diamond":
         return LearnerEntrant(train_diamond, of_diamond, DiamondConfig().first)
+    if kind == "muzero":
+        return MuZeroEntrant()
     if kind == "world-models":
         return WorldModelsEntrant()
     try:

@@ -46,6 +46,7 @@ class GymWorld:
 
     Args:
         env_id: a registered id, or "module:id", with a Box of observations and Discrete actions.
+        seeds: from which those of the episodes are drawn.
 
     Raises:
         ValueError: it is unknown, or has other spaces.
@@ -53,16 +54,11 @@ class GymWorld:
 
     players = 1
 
-    def __init__(self, env_id: str) -> None:
-        self._spec = specification(env_id)
+    def __init__(self, env_id: str, seeds: range = range(2**31)) -> None:
+        self._spec, self._seeds = specification(env_id), seeds
         self.name, self.limit = env_id, self._spec.max_episode_steps
         env = self._make()
-        observations, actions = env.observation_space, env.action_space
-        if not isinstance(observations, gym.spaces.Box):
-            raise ValueError(f"observations must be a Box of numbers, got {observations}")
-        if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
-            raise ValueError(f"actions must be Discrete(n), got {actions}")
-        self.shape, self.actions = tuple(observations.shape), int(actions.n)
+        self.shape, self.actions = fitted(env.observation_space, env.action_space)
 
     def _make(self) -> gym.Env:
         return gym.make(self._spec, max_episode_steps=-1)
@@ -71,7 +67,7 @@ class GymWorld:
         """(N,) new episodes."""
         state = np.empty(count, object)
         for i in range(count):
-            state[i] = Game(self._make(), int(rng.integers(2**31)))
+            state[i] = Game(self._make(), int(rng.integers(self._seeds.start, self._seeds.stop)))
         return state
 
     def observe(self, state: np.ndarray) -> np.ndarray:
@@ -87,6 +83,19 @@ class GymWorld:
         pairs = [game.step(int(action)) for game, action in zip(state, actions, strict=True)]
         rewards, over = zip(*pairs, strict=True)
         return After(state, np.array(rewards, np.float32), np.array(over))
+
+
+def fitted(observations: gym.Space, actions: gym.Space) -> tuple[tuple[int, ...], int]:
+    """The shape of an observation, and the number of actions.
+
+    Raises:
+        ValueError: observations are no Box, or actions are not Discrete(n).
+    """
+    if not isinstance(observations, gym.spaces.Box):
+        raise ValueError(f"observations must be a Box of numbers, got {observations}")
+    if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
+        raise ValueError(f"actions must be Discrete(n), got {actions}")
+    return tuple(observations.shape), int(actions.n)
 
 
 def numbers(observations: np.ndarray) -> np.ndarray:

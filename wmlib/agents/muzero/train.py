@@ -109,17 +109,31 @@ class Run:
                     self.save()
                     saved = self.agent.updates
 
-    def round(self) -> None:
-        """Games played side by side to their ends, old positions searched anew, and updates."""
+    def reach(self, mark: int) -> None:
+        """Rounds until exactly so many real steps are used: what is under way then is cut off.
+
+        The world's games begin without random moves, and `mark` is at most the end of the run.
+        """
+        while self.steps < mark:
+            self.round(min(self.agent.config.games, mark - self.steps), mark)
+
+    def round(self, games: int | None = None, most: int | None = None) -> None:
+        """Games played side by side to their ends, old positions searched anew, and updates.
+
+        Args:
+            games: None: as many as are configured.
+            most: real steps after which those under way are cut off; None: at the end of the run.
+        """
         agent, config, done = self.agent, self.agent.config, self.steps / self.most
+        games, most = games or config.games, most or self.most
         rng = np.random.default_rng([agent.seed, 1, len(self.rows)])
         early, late, last = config.temperatures
         temperature = early if done < 0.5 else late if done < 0.75 else last
-        moves = rng.integers(0, config.random_moves + 1, config.games)
+        moves = rng.integers(0, config.random_moves + 1, games)
         state, taken = random_states(self.world, moves, rng)
         played = play(
             self.world, lambda seen, legal: agent.think(seen, legal, rng=rng), state, temperature,
-            rng, self.most - self.steps - taken,
+            rng, most - self.steps - taken,
         )  # fmt: skip
         self.steps += taken + len(played.actions)
         self.buffer.extend(played)
@@ -127,7 +141,7 @@ class Run:
         owed = int(config.ratio * self.steps + 1e-9) - agent.updates
         rate = min(1.0, (1 - done) / config.cooldown)
         told = agent.learn(self.buffer, owed, rate) if owed else {}
-        earned = float(played.rewards.sum()) / config.games
+        earned = float(played.rewards.sum()) / games
         self.rows.append(
             {"real_steps": self.steps, "earned": earned, "updates": agent.updates, **told}
         )
