@@ -86,6 +86,24 @@ def test_errors_fall_as_simulations_grow(result: dict) -> None:
     assert np.isclose(again["best_action"], row["best_action"], atol=0.01)
 
 
+def test_cartpole_is_learned_in_three_of_four_seeds(result: dict) -> None:
+    rows = [row for row in result["rows"] if row["part"] == "cartpole"]
+    assert [row["seed"] for row in rows] == [0, 1, 2, 3]
+    assert result["made"]["cartpole"] == json.loads(
+        json.dumps(dataclasses.asdict(benchmark.ONE_PLAYER))
+    )
+    usual = str(benchmark.ONE_PLAYER.simulations)
+    assert sum(row["returns"][usual] >= benchmark.BARS["cartpole"] for row in rows) >= 3
+    for row in rows:
+        assert row["real_steps"] <= 20_000 and row["updates"] == row["real_steps"]
+        assert row["threads"] == 1 and row["curve"][0]["real_steps"] < 7000
+        assert row["returns"] == row["curve"][-1]["returns"]
+        for one in row["curve"]:
+            for count, episodes in one["episodes"].items():
+                assert len(episodes) == benchmark.EPISODES and max(episodes) <= 500
+                assert one["returns"][count] == round(float(np.mean(episodes)), 1)
+
+
 def test_a_training_on_cartpole_says_what_episodes_return(monkeypatch: pytest.MonkeyPatch) -> None:
     small = dataclasses.replace(benchmark.ONE_PLAYER, games=2, simulations=2, ratio=0.1, batch=8)
     settings = {"ONE_PLAYER": small, "CARTPOLE_STEPS": 80, "EPISODES": 3, "SEARCHED": (0, 2)}

@@ -160,3 +160,25 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert f"({', '.join(map(str, lines))} and {last}), 0 lost" in told
     minutes = [row["seconds"] / 60 for row in trained]
     assert f"{min(minutes):.0f} to {max(minutes):.0f} minutes" in told
+
+
+def test_muzero_on_the_pole_is_told_with_all_its_seeds() -> None:
+    told = line("| MuZero on CartPole-v1")
+    poles = [row for row in rows("muzero") if row["part"] == "cartpole"]
+    assert len(poles) == 4 and "four seeds, 40 fresh episodes each" in told
+    ends = [row["curve"][-1]["episodes"] for row in poles]
+    usual, alone, most = (
+        np.array([np.mean(end[n]) for end in ends]) for n in ("25", "0", "50")
+    )  # (4,) each
+    *first, last = (f"**{one:.0f}**" for one in usual)
+    assert f"{', '.join(first)} and {last}; their mean with its 95 % t-interval" in told
+    half = 3.182 * usual.std(ddof=1) / math.sqrt(4)  # 3 degrees of freedom
+    assert f"{usual.mean():.0f} ± {half:.0f}" in told
+    count = ("none", "one", "two", "three", "all four")[int((usual >= 450).sum())]
+    assert f"{count} at the bar of 450, which we had set for three" in told
+    *first, last = (f"{one:.0f}" for one in alone)
+    assert f"{', '.join(first)} and {last} by the network alone" in told
+    gains = most - alone
+    half = 3.182 * gains.std(ddof=1) / math.sqrt(4)
+    mean, low, high = (f"{gains.mean() + k * half:.1f}".replace("-", "−") for k in (0, -1, 1))
+    assert abs(gains.mean()) < half and f"50 simulations less none: {mean} [{low}, {high}]" in told
