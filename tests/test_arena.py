@@ -350,7 +350,7 @@ def test_the_command_says_how_each_did(tmp_path: Path, capsys: pytest.CaptureFix
          "unknown environment 'wmlib/Catch-v0'.*Known here: .*wmlib/PixelCatch-v0"),
         ({"--env": "Pong-v9"}, "unknown environment 'Pong-v9'.*MinAtar/Breakout-v1.*PixelCatch"),
         ({"--agents": "random,pong"},
-         "unknown agent 'pong'; there are random, .*, diamond, dqn, ppo, and .*@N"),
+         "unknown agent 'pong'; there are random, .*, diamond, muzero, dqn, ppo, and .*@N"),
         ({"--agents": "random,"}, "unknown agent ''"),
         ({"--agents": "random@5"}, "unknown agent 'random@5'"),
         ({"--agents": "dqn@"}, "unknown agent 'dqn@'"),
