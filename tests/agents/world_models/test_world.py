@@ -1,4 +1,4 @@
-"""M in the one loop of dreams: held to the fused kernel, and to the dreams that C learns from."""
+"""M in the one loop of dreams, held to the fused kernel that evolution dreams with."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from wmlib.agents.world_models import gradients
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.dream import Dream
 from wmlib.agents.world_models.dream_env import DreamEnv
@@ -86,25 +85,6 @@ def test_the_fused_kernel_dreams_as_the_one_loop(
         torch.testing.assert_close(plain.rewards, fused.rewards[:, p], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(plain.continues, fused.continues[:, p], rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(plain.last.cost, fused.costs[-1, p], rtol=1e-4, atol=1e-4)
-
-
-def test_the_dreams_that_c_learns_from_are_the_one_loops() -> None:
-    """Bit for bit, gradients included."""
-    memory, starts = model().requires_grad_(False), starting(9)
-    found = []
-    for way in ("loop", "gradients"):
-        parameters = population(1).parameters[0].clone().requires_grad_(True)
-        c = LinearController(parameters, SHAPE)
-        if way == "loop":
-            dreamed = dreamed_by(c, World(memory, 1.3), starts, 5)
-            features, rewards, continues = dreamed.features, dreamed.rewards, dreamed.continues
-        else:
-            imagined = gradients.imagine(memory, c, starts, 5, temperature=1.3, generator=noise())
-            features, rewards, continues, _ = (part[:, 0] for part in imagined)
-        (slope,) = torch.autograd.grad((rewards * continues).sum(), parameters)
-        found.append((features, rewards, continues, slope))
-    assert all(map(torch.equal, *found))
-    assert found[0][3].norm() > 0.1
 
 
 def test_m_without_a_head_for_the_cost_charges_nothing() -> None:

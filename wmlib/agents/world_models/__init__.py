@@ -16,7 +16,13 @@ from wmlib.agents.world_models.evolution import CMAES, Best, Minimum, minimise
 from wmlib.agents.world_models.evolution_settings import Box, CMAESConfig, Strategy
 from wmlib.agents.world_models.evolve import DreamTrainingConfig, Evolved, train_in_dream
 from wmlib.agents.world_models.forecast import Forecasts, choose, fair_errors, forecast, spreads
-from wmlib.agents.world_models.gradients import BehaviourConfig, Learned, imagine, train_behaviour
+from wmlib.agents.world_models.gradients import (
+    BehaviourConfig,
+    EvenWorld,
+    Learned,
+    policy_of,
+    train_behaviour,
+)
 from wmlib.agents.world_models.measure_speed import measure_dream
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, MemoryLoss, State, train_memory
 from wmlib.agents.world_models.mixture import Prediction, log_likelihood, sample
@@ -48,6 +54,7 @@ __all__ = [
     "Dream",
     "DreamEnv",
     "DreamTrainingConfig",
+    "EvenWorld",
     "Evolved",
     "Forecasts",
     "Imagined",
@@ -77,7 +84,6 @@ __all__ = [
     "followed",
     "forecast",
     "grass",
-    "imagine",
     "log_likelihood",
     "measure_dream",
     "memory_for",
@@ -85,6 +91,7 @@ __all__ = [
     "most_paid",
     "paid",
     "payment",
+    "policy_of",
     "real_steps",
     "sample",
     "spreads",

@@ -40,15 +40,12 @@ class Moment(NamedTuple):
 
 
 class Imagined(NamedTuple):
-    """Dreams kept whole: T steps of P controllers from S starts.
-
-    `Dream` pays for the pace and the cost in its rewards; `gradients.imagine` does not.
-    """
+    """Dreams kept whole: T steps of P controllers from S starts."""
 
     features: Tensor
     """(T + 1, P, S, Z + H)"""
     rewards: Tensor
-    """(T, P, S)"""
+    """(T, P, S), with the dream's limit to the pace and price of the cost"""
     continues: Tensor
     """(T, P, S) probability that the episode goes on after the step"""
     costs: Tensor

@@ -66,7 +66,7 @@ def forecast(
             moments that can be asked, or the codes do not fit M.
     """
     starts = warm_up(memory, codes, warm, batch=len(codes.lengths))
-    places, rows = followed(codes, warm, horizon)
+    places, rows = followed(codes, starts, horizon)
     some = choose(rows, moments, seed)  # (M,)
     begin, after = starts.take(places[some]), rows[some, None] + np.arange(horizon + 1)
     actions = torch.from_numpy(codes.actions[after[:, :-1]])  # (M, T, A)

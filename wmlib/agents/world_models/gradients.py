@@ -9,7 +9,6 @@ needs hundreds of dreams to feel a direction. This is the actor-critic of Dreame
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,18 +21,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
-from wmlib.agents.world_models.dream import (
-    Imagined,
-    Price,
-    check_dream,
-    check_price,
-    most_paid,
-    paid,
-)
-from wmlib.agents.world_models.memory import MDNRNN, State
-from wmlib.agents.world_models.mixture import Temperature, sample
+from wmlib.agents.world_models.dream import Price, check_dream, check_price, most_paid, paid
+from wmlib.agents.world_models.memory import MDNRNN
+from wmlib.agents.world_models.mixture import Temperature
 from wmlib.agents.world_models.starts import Starts, dreams_digest
 from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_error
+from wmlib.agents.world_models.world import World, WorldState
+from wmlib.imagination import Policy, steps
 from wmlib.returns import lambda_returns
 from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
 from wmlib.typed import (
@@ -81,63 +75,53 @@ class BehaviourConfig:
     """of the value function, and the discount of all returns"""
 
 
-def imagine(
-    memory: MDNRNN,
-    controller: LinearController,
-    starts: Starts,
-    horizon: int,
-    *,
-    temperature: float = 1.0,
-    noise: float = 0.0,
-    outlier: float = math.inf,
-    generator: torch.Generator,
-) -> Imagined:
-    """Dream as `Dream.imagine` does, with a gradient back to C's parameters.
+class EvenWorld(World):
+    """M to dream in, on whose way back through time no dream counts for much more than the median.
 
     Args:
         memory: M.
-        controller: one C (P = 1).
-        starts: S of them.
-        horizon: T, >= 1.
         temperature: > 0.
-        noise: standard deviation of white noise before C's outputs are squashed.
         outlier: > 0; a dream's gradient, at each step, is cut to this many times the median one's.
-        generator: of all noise.
-
-    Returns:
-        features (T + 1, 1, S, Z + H); rewards, continues and costs (T, 1, S). Rewards are M's: no
-        limit to the pace, no price of the cost.
-
-    Raises:
-        ValueError: the parts do not fit together, or a number is out of range.
     """
-    check_dream(memory, controller, starts, horizon)
+
+    def __init__(self, memory: MDNRNN, temperature: float, outlier: float) -> None:
+        super().__init__(memory, temperature)
+        self.outlier = outlier
+
+    def step(
+        self, state: WorldState, action: Tensor, generator: torch.Generator | None
+    ) -> tuple[WorldState, Tensor, Tensor]:
+        _even(action, self.outlier)
+        state, reward, continues = super().step(state, action, generator)
+        for part in (state.z, state.hidden, state.cell):
+            _even(part, self.outlier)
+        return state, reward, continues
+
+
+def policy_of(
+    controller: LinearController, noise: float = 0.0, generator: torch.Generator | None = None
+) -> Policy:
+    """One C (P = 1) as `wmlib.imagination` asks for it: features (S, Z + H) to actions (S, A).
+
+    Args:
+        controller: C; gradients pass to its parameters.
+        noise: standard deviation of white noise before C's outputs are squashed.
+        generator: of that noise.
+    """
     inputs, actions = controller.config.features, len(controller.config.squash)
-    z, state = starts.z, State(starts.hidden, starts.cell)
-    features = [torch.cat([z, state.hidden], 1)]  # (S, Z + H)
-    rewards, continues, costs = [], [], []
-    for _ in range(horizon):
-        shake = noise * torch.randn(1, len(z), actions, generator=generator) if noise else None
-        action = controller.act(features[-1][None, :, :inputs], shake)[0]  # (S, A)
-        action = _even(action, outlier)
-        state = State(*(_even(part, outlier) for part in memory.step(z, action, state)))
-        prediction = memory.predict(state.hidden)
-        z = _even(sample(prediction, temperature, generator), outlier)  # (S, Z)
-        features.append(torch.cat([z, state.hidden], 1))
-        rewards.append(memory.expected_reward(prediction))  # (S,)
-        continues.append(torch.sigmoid(-prediction.end))
-        costs.append(torch.sigmoid(prediction.cost))
-    parts = (torch.stack(part).unsqueeze(1) for part in (features, rewards, continues, costs))
-    return Imagined(*parts)
+
+    def act(features: Tensor) -> Tensor:
+        shake = None
+        if noise:
+            size = 1, len(features), actions
+            shake = noise * torch.randn(size, generator=generator, device=features.device)
+        return controller.act(features[None, :, :inputs], shake)[0]  # (S, A)
+
+    return act
 
 
-def noise_on(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Within it `imagine` shakes C on that device; on the CPU it does so anyway, and faster."""
-    return contextlib.nullcontext() if device.type == "cpu" else device
-
-
-def _even(rows: Tensor, outlier: float) -> Tensor:
-    """The same rows (S, n), in whose gradient no row is longer than `outlier` median rows."""
+def _even(rows: Tensor, outlier: float) -> None:
+    """See to it that in the gradient of rows (S, n) none is longer than `outlier` median rows."""
 
     def cut(gradient: Tensor) -> Tensor:
         length = gradient.norm(dim=1, keepdim=True)  # (S, 1)
@@ -147,7 +131,6 @@ def _even(rows: Tensor, outlier: float) -> Tensor:
 
     if rows.requires_grad and math.isfinite(outlier):
         rows.register_hook(cut)
-    return rows
 
 
 class Learned(NamedTuple):
@@ -196,8 +179,8 @@ def train_behaviour(
         NotFiniteError: the dreamed return or its gradient is not finite.
     """
     cfg, shape = config or BehaviourConfig(), controller or ControllerConfig()
-    features = memory.config.latent + memory.config.hidden
-    check_same("features of the value", cfg.value.features, features)
+    read = memory.config.latent + memory.config.hidden
+    check_same("features of the value", cfg.value.features, read)
     if shape.choices is not None:
         raise ValueError(
             f"a choice among {shape.choices} actions has no gradient: evolve C (train_in_dream)"
@@ -207,6 +190,8 @@ def train_behaviour(
     value = seeded(seed, lambda: ValueFunction(cfg.value)).to(memory.device)
     of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
     of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
+    check_dream(memory, LinearController(parameters, shape), starts, cfg.horizon)
+    world = EvenWorld(memory, cfg.temperature, cfg.outlier)
     most = most_paid(memory.config, cfg.pace)
     discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
     history: History = {"dream_return": [], "dream_cost": [], "gradient": []}
@@ -231,19 +216,20 @@ def train_behaviour(
             for group in of_c.param_groups:
                 group["lr"] = cfg.learning_rate * min(1.0, 2 * (1 - update / cfg.updates))
             some = starts.take(rng.integers(len(starts.z), size=cfg.starts))
-            with noise_on(memory.device):
-                dreamed = imagine(
-                    memory, LinearController(parameters, shape), some, cfg.horizon,
-                    temperature=cfg.temperature, noise=cfg.noise, outlier=cfg.outlier,
-                    generator=generator,
-                )  # fmt: skip
-            values = value.target(dreamed.features).squeeze(-1) * cfg.bootstrap  # (T + 1, 1, S)
-            pay = paid(dreamed.rewards, most) - cfg.price * dreamed.costs  # (T, 1, S)
-            returns = lambda_returns(pay, dreamed.continues, values, discount, trace)  # (T, 1, S)
-            going = discount * dreamed.continues.detach()  # (T, 1, S)
+            c = policy_of(LinearController(parameters, shape), cfg.noise, generator)
+            start = world.begin(*some.dreamed().values())
+            dreamed = list(steps(world, c, start, cfg.horizon, generator))
+            features = torch.stack([start.features, *(step.features for step in dreamed)])
+            rewards = torch.stack([step.reward for step in dreamed])  # (T, S)
+            costs = torch.stack([step.state.cost for step in dreamed])  # (T, S)
+            continues = torch.stack([step.continues for step in dreamed])  # (T, S)
+            values = value.target(features).squeeze(-1) * cfg.bootstrap  # (T + 1, S)
+            pay = paid(rewards, most) - cfg.price * costs  # (T, S)
+            returns = lambda_returns(pay, continues, values, discount, trace)  # (T, S)
+            going = discount * continues.detach()  # (T, S)
             weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
             (gradient,) = torch.autograd.grad(-(weight * returns).mean(), parameters)
-            total, norm = float(dreamed.rewards.detach().sum(0).mean()), float(gradient.norm())
+            total, norm = float(rewards.detach().sum(0).mean()), float(gradient.norm())
             if not math.isfinite(total + norm):
                 raise NotFiniteError(
                     f"training C: dreamed return {total}, gradient {norm} at update {update}"
@@ -251,10 +237,10 @@ def train_behaviour(
             parameters.grad = gradient
             of_c.step()
             if cfg.bootstrap:
-                states = dreamed.features[:-1].detach()  # (T, 1, S, Z + H)
+                states = features[:-1].detach()  # (T, S, Z + H)
                 value.descend(of_value, squared_error(value, states, returns.detach()))
             history["dream_return"].append(total)
-            history["dream_cost"].append(float(dreamed.costs.detach().mean()))
+            history["dream_cost"].append(float(costs.detach().mean()))
             history["gradient"].append(norm)
             bar.set_postfix_str(f"dreamed return {total:.1f}", refresh=False)
             if state is not None and ((update + 1) % every == 0 or update + 1 == cfg.updates):

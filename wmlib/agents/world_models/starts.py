@@ -82,14 +82,13 @@ def warm_up(
 
 @typed
 def followed(
-    codes: Codes, starts: Starts | NonNegativeInt, horizon: PositiveInt
+    codes: Codes, starts: Starts, horizon: PositiveInt
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which moments are followed by enough real decisions to compare a dream with.
 
     Args:
         codes: the episodes that the moments were read from.
-        starts: the moments; or `warm` as given to `warm_up`, for all that it reads in one pass
-            (`batch` >= E).
+        starts: the moments.
         horizon: T, decisions that must follow, >= 1.
 
     Returns:
@@ -100,23 +99,13 @@ def followed(
         ValueError: a number is out of range, the starts were not read from these codes, or none is
             followed by so many decisions.
     """
-    if isinstance(starts, Starts):
-        rows = _read_from(codes, starts)  # (S,)
-    else:
-        rows = _in_one_pass(codes, starts)
+    rows = _read_from(codes, starts)  # (S,)
     final = codes.first + codes.lengths  # (E,) rows of the last observations
     episode = np.searchsorted(codes.first, rows, side="right") - 1  # (S,)
     enough = np.flatnonzero(rows + horizon <= final[episode])  # (M,)
     if not len(enough):
         raise ValueError(f"no moment is followed by {horizon} decisions")
     return enough, rows[enough]
-
-
-def _in_one_pass(codes: Codes, warm: int) -> np.ndarray:
-    """Rows (S,) of the moments that `warm_up` reads, in its order, if it reads all at once."""
-    decisions = range(warm, max(codes.lengths))
-    rows = [codes.first[codes.lengths > t] + t for t in decisions]
-    return np.concatenate([np.zeros(0, int), *rows])
 
 
 def _read_from(codes: Codes, starts: Starts) -> np.ndarray:
