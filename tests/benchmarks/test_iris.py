@@ -1,6 +1,8 @@
 """IRIS's benchmark: what it measures of an agent, and the true distribution it measures against."""
 
+import dataclasses
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +44,20 @@ def test_a_new_agent_can_be_examined() -> None:
     for name in ("words", "frames", "words_at_random", "total_variation"):
         assert 0 <= row[name] <= 1
     assert row["total_variation"] > row["total_variation_of_true_draws"] > 0
+
+
+def test_the_committed_rows_are_of_the_settings_that_are_the_default() -> None:
+    told = json.loads(benchmark.OUT.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(dataclasses.asdict(benchmark.CONFIG)))  # tuples become lists
+    assert told["made"]["configuration"] == now
+    names = [(row["world"], row["variant"], row["seed"]) for row in told["rows"]]
+    assert names and len(set(names)) == len(names)
+    parameters = sum(
+        p.numel() for part in IRIS(Spaces((16, 16, 1), 3)).modules.values()
+        for p in part.parameters()
+    )  # fmt: skip
+    for row in told["rows"]:
+        assert (row["real_steps"], row["updates"]) == (benchmark.STEPS_IN_ALL, 3000)
+        assert row["parameters"] == parameters
+        assert len(row["returns"]) == benchmark.EPISODES
+        assert row["return"] == pytest.approx(np.mean(row["returns"]), abs=1e-4)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from wmlib.agents.diamond.denoiser import pixels
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
+from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
 from wmlib.learning import load_agent, save_agent
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
@@ -89,16 +90,7 @@ class Spaces:
         Raises:
             ValueError: DIAMOND cannot see it, or cannot act in it.
         """
-        if not (
-            isinstance(observations, gym.spaces.Box)
-            and observations.dtype in (np.uint8, np.bool_)
-            and len(observations.shape) == 3
-        ):
-            raise ValueError(f"observations must be frames (H, W, C) of bytes, got {observations}")
-        if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
-            raise ValueError(f"actions must be Discrete(n), got {actions}")
-        height, width, colours = observations.shape
-        return cls((height, width, colours), int(actions.n))
+        return cls(*frames_and_choices(observations, actions))
 
 
 @dataclass(frozen=True)
@@ -219,9 +211,14 @@ class Diamond:
         chosen = functional.one_hot(actions, self.spaces.actions).float()
         return pixels(observations), chosen, *(other.float() for other in others)
 
-    def policy(self, explore: bool = False) -> DiamondPolicy:
-        """What plays; when it explores it draws its actions, else it takes the likeliest."""
-        return DiamondPolicy(self, explore)
+    def seen(self, observation: np.ndarray) -> Tensor:
+        """The frame (1, C, H, W) of an observation, in [0, 1]."""
+        frame = torch.from_numpy(observation).to(self.device)
+        return (pixels(frame)[None] + 1) / 2
+
+    def policy(self, explore: bool = False) -> FramePolicy:
+        """What plays, with no world model; when it explores it draws its actions."""
+        return FramePolicy(self.behaviour, self.seen, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
         """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
@@ -244,22 +241,3 @@ def fitted(observations: gym.Space, actions: gym.Space) -> Diamond:
         ValueError: as `Spaces.of`, or its frames have sides that do not divide.
     """
     return Diamond(Spaces.of(observations, actions))
-
-
-class DiamondPolicy:
-    """Plays by what it has seen since the episode began; it needs no world model to play."""
-
-    def __init__(self, agent: Diamond, explore: bool) -> None:
-        self.agent, self.explore = agent, explore
-
-    def reset(self, rng: np.random.Generator) -> None:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        behaviour = self.agent.behaviour
-        self.acting = Acting(behaviour, behaviour.initial(1), generator if self.explore else None)
-        """it keeps what it remembers"""
-
-    def act(self, observation: np.ndarray) -> np.integer:
-        """An action for a frame (H, W, C)."""
-        frame = torch.from_numpy(np.array(observation)).to(self.agent.device)
-        action = self.acting((pixels(frame)[None] + 1) / 2)
-        return np.int64(action[0].argmax())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wmlib.agents.iris.dream import Dream
 from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig
 from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
+from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
 from wmlib.learning import load_agent, save_agent
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
@@ -91,16 +92,7 @@ class Spaces:
         Raises:
             ValueError: IRIS cannot see it, or cannot act in it.
         """
-        shape = observations.shape if isinstance(observations, gym.spaces.Box) else None
-        if shape is None or len(shape) != 3 or observations.dtype not in (np.uint8, np.bool_):
-            raise ValueError(
-                "observations must be frames (rows, columns, C) of bytes or bools, "
-                f"got {observations}"
-            )
-        if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
-            raise ValueError(f"actions must be Discrete(n), got {actions}")
-        rows, columns, colours = shape
-        return cls((rows, columns, colours), int(actions.n))
+        return cls(*frames_and_choices(observations, actions))
 
 
 @dataclass(frozen=True)
@@ -253,9 +245,14 @@ class IRIS:
         if usage.collapsed:
             warnings.warn(usage.report(), stacklevel=2)
 
-    def policy(self, explore: bool = False) -> IRISPolicy:
-        """What plays; when it explores it draws its actions, else it takes the likeliest."""
-        return IRISPolicy(self, explore)
+    @torch.no_grad()
+    def painted(self, observation: np.ndarray) -> Tensor:
+        """The frame (1, C, rows, columns) of an observation as the tokenizer paints it."""
+        return self.tokenizer.decode(self.words(observation[None]))
+
+    def policy(self, explore: bool = False) -> FramePolicy:
+        """What plays, by painted frames; when it explores it draws its actions."""
+        return FramePolicy(self.actor_critic, self.painted, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
         """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
@@ -278,22 +275,3 @@ def fitted(observations: gym.Space, actions: gym.Space) -> IRIS:
         ValueError: as `Spaces.of`, or its frames have sides that do not divide.
     """
     return IRIS(Spaces.of(observations, actions))
-
-
-class IRISPolicy:
-    """Plays by frames as the tokenizer paints them, and by what it remembers of the episode."""
-
-    def __init__(self, agent: IRIS, explore: bool) -> None:
-        self.agent, self.explore = agent, explore
-
-    def reset(self, rng: np.random.Generator) -> None:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        network = self.agent.actor_critic
-        self._acting = Acting(network, network.initial(1), generator if self.explore else None)
-
-    def act(self, observation: np.ndarray) -> np.integer:
-        """An action for an observation."""
-        tokenizer = self.agent.tokenizer
-        with torch.no_grad():
-            painted = tokenizer.decode(self.agent.words(np.asarray(observation)[None]))
-        return np.int64(self._acting(painted)[0].argmax())
