@@ -7,6 +7,7 @@ import re
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -118,6 +119,33 @@ def test_pages_are_joined_with_an_outline() -> None:
     assert len(whole.pages) == 4 and whole.metadata.title == "T"
     outline = [(one.title, whole.get_destination_page_number(one)) for one in whole.outline]
     assert outline == [("One", 1), ("Two", 3)]
+
+
+def test_headings_stand_below_their_page_in_the_outline() -> None:
+    pdf, parts = load("pdf"), []
+    for name in ("One", "Two"):
+        writer, buffer = PdfWriter(), io.BytesIO()
+        for _ in range(3):
+            writer.add_blank_page(100, 100)
+        # As Chromium prints a page: its title, and the headings below it.
+        title = writer.add_outline_item(title=name, page_number=0)
+        section = writer.add_outline_item(title=f"{name}.1", page_number=1, parent=title)
+        writer.add_outline_item(title=f"{name}.1.1", page_number=2, parent=section)
+        writer.add_outline_item(title=f"{name}.2", page_number=2, parent=title)
+        writer.write(buffer)
+        parts.append(pdf.Part(f"file:///{name}", name, buffer.getvalue()))
+    whole = PdfReader(io.BytesIO(pdf.joined(sheets(1), parts, "T")))
+
+    def told(items: list[Any]) -> list[Any]:
+        return [
+            told(one) if isinstance(one, list)
+            else (one.title, whole.get_destination_page_number(one)) for one in items
+        ]  # fmt: skip
+
+    assert told(whole.outline) == [
+        ("One", 1), [("One.1", 2), [("One.1.1", 3)], ("One.2", 3)],
+        ("Two", 4), [("Two.1", 5), [("Two.1.1", 6)], ("Two.2", 6)],
+    ]  # fmt: skip
 
 
 def test_links_between_pages_stay_in_the_book() -> None:

@@ -1,5 +1,8 @@
 """Version, address and repository: what a page says and offers."""
 
+import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +33,36 @@ def test_buttons_need_a_repository(edition: ModuleType, tmp_path: Path) -> None:
     assert all(with_one[button] is True for button in edition.BUTTONS)
     assert (with_one["repository_url"], with_one["repository_branch"]) == (address, "next")
     assert with_one["launch_buttons"]["colab_url"].startswith("https://colab.")
+
+
+@pytest.mark.parametrize("url", ["", "https://github.com/a/b"])
+def test_a_notebook_s_page_offers_colab_once_there_is_a_repository(
+    tmp_path: Path, url: str
+) -> None:
+    """By the very theme of the book, in a book of one page."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    source.joinpath("conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
+        "extensions = ['myst_nb', 'edition']\nroot_doc = 'page'\nnb_execution_mode = 'off'\n"
+        "html_theme = 'sphinx_book_theme'\n",
+        encoding="utf-8",
+    )
+    source.joinpath("_config.yml").write_text(f"repository: {{url: '{url}'}}", encoding="utf-8")
+    notebook = {
+        "cells": [{"cell_type": "markdown", "metadata": {}, "source": ["# A page"]}],
+        "metadata": {"kernelspec": {"name": "python3"}}, "nbformat": 4, "nbformat_minor": 5,
+    }  # fmt: skip
+    source.joinpath("page.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", source, out]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    page = out.joinpath("page.html").read_text(encoding="utf-8")
+    for way in (
+        "https://colab.research.google.com/github/a/b/blob/main/page.ipynb",
+        "https://github.com/a/b/edit/main/page.ipynb", "https://github.com/a/b/issues/new",
+    ):  # fmt: skip
+        assert (way in page) == bool(url)
+    assert ("colab" in page) == bool(url)
 
 
 def test_the_version_is_the_library_s(edition: ModuleType, tmp_path: Path) -> None:
