@@ -46,6 +46,23 @@ UNPRINTABLE = """
   return wrong;
 }
 """
+# Tables wider than the screen whose first column goes out of sight, or whose edge has no shadow:
+# the table's own, which its rows let through.
+ROWS_WITHOUT_NAMES = """
+() => [...document.querySelectorAll("article table:not(.dataframe)")].filter((table) => {
+  if (table.scrollWidth <= table.clientWidth) return false;
+  table.scrollLeft = 1e4;
+  const left = (element) => element.getBoundingClientRect().left;
+  const still = [...table.rows].every((row) => Math.abs(left(row.cells[0]) - left(table)) < 2);
+  table.scrollLeft = 0;
+  const shadow = getComputedStyle(table).backgroundAttachment.includes("scroll");
+  const clear = [...table.rows].every((row) => {
+    const alpha = getComputedStyle(row).backgroundColor.match(/[\\d.]+/g)[3] ?? 1;
+    return alpha < 0.5;
+  });
+  return !(still && shadow && clear);
+}).map((table) => table.innerText.slice(0, 60))
+"""
 UNFOLD = "document.querySelectorAll('.wm-demo details').forEach((each) => { each.open = true; })"
 # (preload would ask for the style sheets once more, which a page on the disk may not.)
 SERIOUS = """
@@ -81,6 +98,12 @@ def test_open_code_is_a_quarter_at_most(look: Any, site: Path, page_name: str) -
     share, wide = page.evaluate(OPEN_CODE), page.evaluate(TOO_WIDE)
     assert wide == []
     assert 0 < share <= SHARE
+
+
+def test_a_wide_table_keeps_the_names_of_its_rows_and_shows_its_edge(
+    look: Any, site: Path, page_name: str
+) -> None:
+    assert look(site / page_name, 320).page.evaluate(ROWS_WITHOUT_NAMES) == []
 
 
 def test_paper_is_white_whatever_the_screen(look: Any, site: Path, page_name: str) -> None:
