@@ -136,11 +136,16 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
     assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
     assert "**1.00** at all three scales" in told
-    told, (row,) = line("| IRIS on PixelCatch"), rows("iris")
-    assert (row["seed"], row["real_steps"], row["updates"]) == (0, 3000, 3000)
-    assert f"{row['cpu_seconds'] / 60:.0f} minutes" in told and f"**{row['return']:.2f}**;" in told
-    assert f"**{100 * row['words']:.1f} %**" in told
-    assert f"{100 * row['words_at_random']:.1f} % in random" in told
+    told, found = line("| IRIS on PixelCatch"), rows("iris")
+    assert {row["world"] for row in found} == {"PixelCatch"} and "two seeds so far" in told
+    assert [row["seed"] for row in found] == [0, 1]
+    assert " and ".join(f"**{row['return']:.2f}**" for row in found) in told
+    shares = {"words": "**{} and {} %** foretold", "words_at_random": "{} and {} % in random"}
+    for what, words in shares.items():
+        assert words.format(*(f"{100 * row[what]:.1f}" for row in found)) in told
+    for row in found:
+        assert (row["real_steps"], row["updates"]) == (3000, 3000)
+        assert f"{row['cpu_seconds'] / 60:.0f} minutes" in told
     told, found = line("| DIAMOND on PixelCatch"), rows("diamond")
     calm, windy = found
     assert (calm["world"], windy["world"]) == ("PixelCatch", "windy PixelCatch")

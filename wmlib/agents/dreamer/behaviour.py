@@ -80,7 +80,8 @@ class Actor(nn.Module):
         mean, deviation = self(features)
         drawn = mean + deviation * noise
         slope = 2 * (math.log(2) - drawn - functional.softplus(-2 * drawn))  # ln(1 - tanh^2)
-        return (0.5 * math.log(2 * math.pi * math.e) + deviation.log() + slope).sum(-1)
+        entropy: Tensor = 0.5 * math.log(2 * math.pi * math.e) + deviation.log() + slope
+        return entropy.sum(-1)
 
     def mode(self, features: Tensor) -> Tensor:
         """The action (..., A) that is played when nothing is to be explored."""
