@@ -13,6 +13,14 @@ from wmlib.agents.diamond.denoiser import (
     quantised,
     scales,
 )
+from wmlib.agents.diamond.offline import (
+    OfflineConfig,
+    dream_frames,
+    load_denoiser,
+    next_frames,
+    save_denoiser,
+    train_denoiser,
+)
 from wmlib.agents.diamond.reward_end import RewardEnd, RewardEndConfig
 from wmlib.agents.diamond.sampler import SamplerConfig, sample, schedule
 from wmlib.agents.diamond.train import train_diamond
@@ -26,6 +34,7 @@ __all__ = [
     "Diamond",
     "DiamondConfig",
     "FourierFeatures",
+    "OfflineConfig",
     "RewardEnd",
     "RewardEndConfig",
     "SamplerConfig",
@@ -36,10 +45,15 @@ __all__ = [
     "UNetConfig",
     "WorldModel",
     "WorldModelConfig",
+    "dream_frames",
+    "load_denoiser",
+    "next_frames",
     "pixels",
     "quantised",
     "sample",
+    "save_denoiser",
     "scales",
     "schedule",
+    "train_denoiser",
     "train_diamond",
 ]
