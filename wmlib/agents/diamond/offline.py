@@ -180,26 +180,20 @@ def load_denoiser(folder: str | Path) -> Denoiser:
 
 @torch.no_grad()
 def next_frames(
-    denoiser: Denoiser,
-    frames: Tensor,
-    actions: Tensor,
-    sigmas: Tensor,
-    generator: torch.Generator | None,
+    denoiser: Denoiser, frames: Tensor, actions: Tensor, noise: Tensor, sigmas: Tensor
 ) -> Tensor:
     """Draw what comes after frames (B, L, C, H, W) and what was chosen there (B, L, A).
 
     Args:
         denoiser: that draws.
         frames: in [-1, 1], the newest last.
-        actions: the last ones were chosen in the newest frames.
+        actions: each chosen in its frame.
+        noise: (B, C, H, W) that the new frames are drawn out of.
         sigmas: noise levels (n + 1,) of `wmlib.agents.diamond.schedule`.
-        generator: of the noise.
 
     Returns:
         (B, C, H, W) in [-1, 1].
     """
-    newest = frames[:, -1]
-    noise = torch.randn(newest.shape, generator=generator).to(newest)
     return sample(lambda x, sigma: denoiser.denoise(x, sigma, frames, actions), noise, sigmas)
 
 
@@ -231,7 +225,8 @@ def dream_frames(
         raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
     sigmas, dreamed = schedule(sampler or SamplerConfig()), []
     for t in range(actions.shape[1] - past + 1):
-        drawn = next_frames(denoiser, frames, actions[:, t : t + past], sigmas, generator)
+        noise = torch.randn(frames[:, -1].shape, generator=generator).to(frames)
+        drawn = next_frames(denoiser, frames, actions[:, t : t + past], noise, sigmas)
         frames = torch.cat([frames[:, 1:], drawn[:, None]], 1)
         dreamed.append(drawn)
     return torch.stack(dreamed, 1)
