@@ -15,9 +15,10 @@ and M dream, and the denoiser in several numbers of steps: the same moments, act
 draws. "as driven" and "apart" are the futures of `benchmarks/compounding.py`: the actions of the
 drive, and those of another drive, which know nothing of this road. Errors are fair ones (chapter
 6). The codes of the denoiser's frames are V's of them, and the place of the road is read off codes
-by one linear probe. Last, C drives on: on the real track, in M's dream, and in the denoiser's,
-which it sees through V, while M remembers for it. No reward is learned, so none is measured. Rows
-that are there are skipped.
+by one linear probe. Two more ask the pictures alone: "where grass is", of each pixel, averaged over
+the picture; and "on grass", how much of it is around the car. Last, C drives on: on the real track,
+in M's dream, and in the denoiser's, which it sees through V, while M remembers for it. No reward is
+learned, so none is measured. Rows that are there are skipped.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ RUN = ROOT / "runs" / "diamond-car-racing"
 SEED = 2  # of the shipped run, and so of its tracks
 RANDOM, DRIVEN = 350, 12  # episodes of random driving, and of C's in each cycle
 CONFIG = OfflineConfig(denoiser=DenoiserConfig(network=UNetConfig(channels=(32, 64, 128))))
-STEPS = 6_000
+STEPS = 9_000
 FRAME, ACTIONS = (3, 64, 64), 3
 
 DRIVES, TEST, PROBED = 32, 620_000, 4  # drives, their first track; every such episode for the probe
@@ -261,17 +262,24 @@ def dreamed_on(agent: Agent, moments: Moments) -> np.ndarray:
     return agent.vision.decode(codes)
 
 
+def meadow(films: np.ndarray) -> np.ndarray:
+    """Which pixels (..., H, W) are grass: much greener than red or blue, as `grass` has it."""
+    red, green, blue = np.moveaxis(films.astype(np.int16), -1, 0)
+    found: np.ndarray = green > np.maximum(red, blue) + 40
+    return found
+
+
 def looks(films: np.ndarray) -> Row:
     """What pictures (..., H, W, C) keep of grass, squares and car, each a share in [0, 1]."""
     red, green, blue = np.moveaxis(films.astype(np.int16), -1, 0)
-    meadow = green > np.maximum(red, blue) + 40
+    grown = meadow(films)
     near = [abs(green - level) <= NEAR for level in GREENS]
-    total = max(int(meadow.sum()), 1)
+    total = max(int(grown.sum()), 1)
     car = (red > np.maximum(green, blue) + 40)[..., *CAR].mean((-1, -2))
     return {
-        "grass": float(meadow.mean()),
-        "squares": float((meadow & near[1]).sum() / total),
-        "crisp": float((meadow & (near[0] | near[1])).sum() / total),
+        "grass": float(grown.mean()),
+        "squares": float((grown & near[1]).sum() / total),
+        "crisp": float((grown & (near[0] | near[1])).sum() / total),
         "car": float((car >= 0.5).mean()),
     }
 
@@ -342,6 +350,19 @@ def scored(missed: dict[str, np.ndarray], drives: np.ndarray) -> Row:
     }
 
 
+def of_pictures(films: np.ndarray) -> dict[str, np.ndarray]:
+    """What pictures (..., H, W, C) show without anybody's code.
+
+    Where there is grass (..., H, W), each pixel with the weight of its share in the picture; and
+    how much of it is around the car (...).
+    """
+    around = grass(films.reshape(-1, *films.shape[-3:])).reshape(films.shape[:-3])
+    return {
+        "where grass is": meadow(films) / np.sqrt(np.prod(films.shape[-3:-1])),
+        "on grass": around,
+    }
+
+
 def errors_of(told: Told, errors: Errors) -> Row:
     """Fair errors at the decisions AT: of code, picture and place of the road."""
     at = np.array(AT)
@@ -350,6 +371,8 @@ def errors_of(told: Told, errors: Errors) -> Row:
         "code": (codes, errors.real_codes[:, at]),
         "picture": (told.films / np.float32(255), seen_in(errors.moments, at) / np.float32(255)),
     }
+    seen = of_pictures(told.films), of_pictures(seen_in(errors.moments, at))
+    pairs |= {what: (seen[0][what], seen[1][what]) for what in seen[0]}
     road = errors.look(codes)
     for i, name in enumerate(compounding.ROAD):
         pairs[name] = road[..., i], errors.real_road[:, at, i]
@@ -358,14 +381,22 @@ def errors_of(told: Told, errors: Errors) -> Row:
 
 
 def errors_of_guess(who: str, errors: Errors) -> Row:
-    at = np.array(AT) - 1
+    """The same of a guess that needs no model."""
+    at, moments = np.array(AT) - 1, errors.moments
     among = [compounding.PICTURES.index(ahead) for ahead in AT]
     guessed = errors.of_guesses()[who]
     kept = {
         what: part[:, among if what == "picture" else at]
         for what, part in guessed.items() if what != "reward"
     }  # fmt: skip
-    return scored(kept, errors.moments.drives)
+    came, now = (
+        of_pictures(seen_in(moments, offsets)) for offsets in (np.array(AT), np.zeros(1, int))
+    )
+    for what, part in came.items():
+        guess = now[what] if who == "nothing changes" else errors._of_others(part)
+        missed = np.square(guess - part)
+        kept[what] = missed.sum(tuple(range(2, missed.ndim)))
+    return scored(kept, moments.drives)
 
 
 def seconds_of_a_frame(who: Row, agent: Agent, moments: Moments, number: int = 30) -> float:
