@@ -12,9 +12,9 @@ weights into artifacts/diamond-car-racing.
 
 `measure` has drives of C on tracks that nothing learned from, and a moment of each. From there V
 and M dream, and the denoiser in several numbers of steps: the same moments, actions and number of
-draws. "as driven" and "apart" are the futures of `benchmarks/compounding.py`: the actions of the
-drive, and those of another drive, which know nothing of this road. Errors are fair ones (chapter
-6). The codes of the denoiser's frames are V's of them, and the place of the road is read off codes
+draws. The actions are those of another drive, which know nothing of this road ("apart" in
+`benchmarks/compounding.py`), and errors are fair ones (chapter 6), 95 % intervals over the drives.
+The codes of the denoiser's frames are V's of them, and the place of the road is read off codes
 by one linear probe. Two more ask the pictures alone: "where grass is", of each pixel, averaged over
 the picture; and "on grass", how much of it is around the car. Last, C drives on: on the real track,
 in M's dream, and in the denoiser's, which it sees through V, while M remembers for it. No reward is
@@ -53,7 +53,7 @@ from wmlib.agents.diamond import (
     train_denoiser,
 )
 from wmlib.agents.world_models import Agent
-from wmlib.agents.world_models.forecast import fair_errors, forecast
+from wmlib.agents.world_models.forecast import fair_errors, forecast, spreads
 from wmlib.agents.world_models.memory import State
 from wmlib.agents.world_models.recipes import ENV_ID, EPISODES, TRACKS, Recipe
 from wmlib.agents.world_models.starts import warm_up
@@ -80,12 +80,12 @@ FRAME, ACTIONS = (3, 64, 64), 3
 
 DRIVES, TEST, PROBED = 32, 620_000, 4  # drives, their first track; every such episode for the probe
 AHEAD, DRAWS, AT = 50, 4, (1, 10, 50)  # decisions of a forecast, dreams of each, decisions told
-DRIVE = 150  # decisions that C drives
+DRIVE = 100  # decisions that C drives
 NAMES: list[Row] = [
     {"who": who} for who in ("real", "V's copy", "nothing changes", "the mean", "V and M")
 ] + [
     {"who": "denoiser", "steps": n, "start": start}
-    for n, start in ((3, "unit"), (1, "unit"), (2, "unit"), (5, "unit"), (3, "wide"))
+    for n, start in ((3, "unit"), (3, "wide"), (1, "unit"), (5, "wide"), (2, "unit"), (5, "unit"))
 ]
 GREENS, NEAR = (202, 228), 6  # of grass and of the squares on it, in a real picture; and levels
 CAR = slice(51, 59), slice(31, 33)  # where the car is, in every picture
@@ -133,16 +133,14 @@ def ship() -> None:
 
 
 @functools.cache
-def questions() -> tuple[Agent, dict[str, Errors]]:
-    """A moment of each of the drives, and both its futures, with what came and the probe."""
+def questions() -> tuple[Agent, Moments, Errors]:
+    """A moment of each of the drives, and what comes of it under the actions of another drive."""
     agent = Agent.load(SHIPPED)
     drives = compounding.drive(agent.policy(compounding.NOISE), DRIVES, TEST, 1, patience=100)
     taken = compounding.as_driven(drives, agent, 1)
-    free, whole = compounding.apart(taken, agent, 1)
+    apart, whole = compounding.apart(taken, agent, 1)
     taken = taken._replace(rows=taken.rows[whole], drives=taken.drives[whole])
-    known = frames(RUN).episodes[::PROBED]
-    futures = {"as driven": taken, "apart": free}
-    return agent, {name: Errors(agent, known, moments) for name, moments in futures.items()}
+    return agent, taken, Errors(agent, frames(RUN).episodes[::PROBED], apart)
 
 
 def seen_in(moments: Moments, offsets: np.ndarray) -> np.ndarray:
@@ -201,7 +199,7 @@ class Driver:
     @torch.no_grad()
     def __call__(self, frames: np.ndarray) -> Tensor:
         """What it does at frames (M, H, W, C)."""
-        z = torch.from_numpy(self.agent.vision.encode(frames)[0])
+        z = torch.from_numpy(encoded(self.agent, frames))
         action = self.agent.controller.act(torch.cat([z, self.state.hidden], 1)[None])[0]
         self.state = self.agent.memory.step(z, action, self.state)
         return action
@@ -245,21 +243,21 @@ def driven_on(agent: Agent, moments: Moments) -> np.ndarray:
     return np.stack(films)
 
 
-def dreamed_on(agent: Agent, moments: Moments) -> np.ndarray:
-    """What V shows (M, DRIVE, H, W, C) of M's dream, in which C drives."""
-    begin = Driver(agent, moments).begin
+def dreamed_on(name: Row, agent: Agent, moments: Moments) -> np.ndarray:
+    """What a dream shows (M, DRIVE, H, W, C) in which C drives; of M's, V shows it."""
+    driver = Driver(agent, moments)
+    if name["who"] == "denoiser":
+        return np.stack(list(dreamer_of(name).film(moments, driver, DRIVE, 0)), 1)
     world = World(agent.memory)
 
     def act(features: Tensor) -> Tensor:
         action: Tensor = agent.controller.act(features[None])[0]
         return action
 
-    dream = steps(
-        world, act, world.begin(*begin.dreamed().values()), DRIVE, torch.Generator().manual_seed(0)
-    )
+    begin, noise = world.begin(*driver.begin.dreamed().values()), torch.Generator().manual_seed(0)
     with torch.no_grad():
-        codes = torch.stack([step.state.z for step in dream], 1).numpy()  # (M, T, Z)
-    return agent.vision.decode(codes)
+        codes = [step.state.z for step in steps(world, act, begin, DRIVE, noise)]
+    return agent.vision.decode(torch.stack(codes, 1).numpy())  # (M, T, Z)
 
 
 def meadow(films: np.ndarray) -> np.ndarray:
@@ -293,12 +291,18 @@ def stays(films: np.ndarray) -> Row:
         "off": float(off.mean()),
         "until": [int(decision) for decision in until],
         "each": [round(float(part), 4) for part in off.mean(1)],
-        **{f"driven {name}": value for name, value in looks(films).items()},
+        **looks(films),
     }
 
 
+def bends(films: np.ndarray, agent: Agent, errors: Errors) -> float:
+    """How much the road bends, to either side, as the probe reads it off V's codes of films."""
+    road = errors.look(encoded(agent, films))
+    return float(np.abs(road[..., list(compounding.ROAD).index("curvature")]).mean())
+
+
 class Told(NamedTuple):
-    """Forecasts of the moments of a future."""
+    """Forecasts of the moments."""
 
     codes: np.ndarray
     """(D, M, AHEAD, Z)"""
@@ -312,7 +316,7 @@ def read(script: Iterator[Tensor], frames: np.ndarray) -> Tensor:
 
 
 def dreams_of(who: Row, agent: Agent, errors: Errors) -> Told:
-    """What was dreamed from the moments, under the actions of their future."""
+    """What was dreamed from the moments, under the actions of the other drives."""
     moments, at = errors.moments, np.array(AT) - 1
     if who["who"] == "V and M":
         told = forecast(
@@ -325,7 +329,7 @@ def dreams_of(who: Row, agent: Agent, errors: Errors) -> Told:
         script = iter(actions.movedim(1, 0))
         dream = dreamer.film(moments, functools.partial(read, script), AHEAD, seed)
         film = np.stack(list(dream), 1)  # (M, T, H, W, C)
-        codes.append(agent.vision.encode(film)[0])
+        codes.append(encoded(agent, film))
         films.append(film[:, at])
     return Told(np.stack(codes), np.stack(films))
 
@@ -364,7 +368,7 @@ def of_pictures(films: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def errors_of(told: Told, errors: Errors) -> Row:
-    """Fair errors at the decisions AT: of code, picture and place of the road."""
+    """Fair errors at the decisions AT, of all that is asked, and the spread between the dreams."""
     at = np.array(AT)
     codes = told.codes[:, :, at - 1]
     pairs = {
@@ -377,7 +381,10 @@ def errors_of(told: Told, errors: Errors) -> Row:
     for i, name in enumerate(compounding.ROAD):
         pairs[name] = road[..., i], errors.real_road[:, at, i]
     missed = {what: fair_errors(dreamed, came) for what, (dreamed, came) in pairs.items()}
-    return scored(missed, errors.moments.drives)
+    row = scored(missed, errors.moments.drives)
+    for what, (dreamed, _) in pairs.items():
+        row[what]["spread"] = [float(f"{x:.4g}") for x in spreads(dreamed).mean(0)]
+    return row
 
 
 def errors_of_guess(who: str, errors: Errors) -> Row:
@@ -426,29 +433,31 @@ def seconds_of_a_frame(who: Row, agent: Agent, moments: Moments, number: int = 3
 def measure(name: Row) -> Row:
     """One row of the result."""
     torch.set_num_threads(1)
-    agent, futures = questions()
-    driven = futures["as driven"].moments
-    who, at = name["who"], np.array(AT)
-    row: Row = {**name, "moments": len(driven.rows)}
+    agent, taken, errors = questions()
+    who, row = name["who"], {**name, "moments": len(taken.rows)}
+    real = seen_in(errors.moments, np.array(AT))  # (M, len(AT), H, W, C)
     if who in ("nothing changes", "the mean"):
-        return row | {future: errors_of_guess(who, e) for future, e in futures.items()}
-    if who in ("real", "V's copy"):
-        for future, errors in futures.items():
-            films = seen_in(errors.moments, at)
-            copied = films if who == "real" else agent.vision.decode(agent.vision.encode(films)[0])
-            row[f"looks {future}"] = [looks(copied[:, i]) for i in range(len(AT))]
-        return row | (stays(driven_on(agent, driven)) if who == "real" else {})
-    for future, errors in futures.items():
-        told = dreams_of(name, agent, errors)
-        row[future] = errors_of(told, errors)
-        row[f"looks {future}"] = [looks(told.films[:, :, i]) for i in range(len(AT))]
-    if who == "V and M":
-        films = dreamed_on(agent, driven)
+        return row | {"errors": errors_of_guess(who, errors)}
+    if who == "V's copy":
+        return row | {"looks": each_looks(agent.vision.decode(encoded(agent, real)))}
+    if who == "real":
+        row["looks"], films = each_looks(real), driven_on(agent, taken)
     else:
-        film = dreamer_of(name).film(driven, Driver(agent, driven), DRIVE, 0)
-        films = np.stack(list(film), 1)
-    row["milliseconds"] = round(1000 * seconds_of_a_frame(name, agent, driven), 2)
-    return row | stays(films)
+        told = dreams_of(name, agent, errors)
+        row["errors"], row["looks"] = errors_of(told, errors), each_looks(told.films)
+        row["milliseconds"] = round(1000 * seconds_of_a_frame(name, agent, taken), 2)
+        films = dreamed_on(name, agent, taken)
+    return row | {"driven": stays(films) | {"bend": bends(films, agent, errors)}}
+
+
+def encoded(agent: Agent, films: np.ndarray) -> np.ndarray:
+    """V's codes (..., Z) of pictures."""
+    return agent.vision.encode(films)[0]
+
+
+def each_looks(films: np.ndarray) -> list[Row]:
+    """What pictures (..., len(AT), H, W, C) keep, decision by decision."""
+    return [looks(films[..., t, :, :, :]) for t in range(len(AT))]
 
 
 def about(rows: list[Row]) -> Row:
@@ -474,7 +483,7 @@ def main() -> None:
     if "ship" in options.parts:
         ship()
     if "measure" in options.parts:
-        fill(OUT, NAMES, measure, about, shown=("who", "steps", "start", "off", "milliseconds"))
+        fill(OUT, NAMES, measure, about, shown=("who", "steps", "start", "milliseconds"))
 
 
 if __name__ == "__main__":

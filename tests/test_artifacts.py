@@ -5,10 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from wmlib import artifacts
 from wmlib.agents import load
+from wmlib.agents.diamond import dream_frames, load_denoiser, pixels
+from wmlib.agents.world_models import Agent, Codes, forecast, grass
 from wmlib.artifacts import artifact, load_results
+from wmlib.collecting import collect
 from wmlib.envs.boards import TicTacToe, minimax
 from wmlib.evaluation import evaluate
 from wmlib.matches import every_line
@@ -74,3 +78,27 @@ def test_the_shipped_swinger_swings_up() -> None:
         agent.policy(), agent.environment, episodes=5, seed=950_000, n_jobs=1, progress=False
     )
     assert score.mean > -400  # at random -1,200; on the day it was made -177
+
+
+def test_the_shipped_denoiser_dreams_a_road_and_a_car_as_v_and_m_do() -> None:
+    """From one moment of a drive, with the actions that followed there."""
+    denoiser = load_denoiser(ROOT / "artifacts" / "diamond-car-racing")
+    agent = Agent.load(ROOT / "artifacts" / "world-models-car-racing")
+    begin, horizon = 40, 20
+    (drive,) = collect(
+        agent.policy(), "wmlib/CarRacing-v3", episodes=1, seed=640_000, n_jobs=1, progress=False,
+        max_steps=begin + horizon, env_kwargs={"action_repeat": 3},
+    )  # fmt: skip
+    codes = Codes.of([drive], agent.vision.encode)
+    told = forecast(agent.memory, codes, horizon=horizon, moments=np.array([begin]), dreams=1)
+    frames = pixels(torch.from_numpy(np.array(drive.observations[begin - 3 : begin + 1])))[None]
+    actions = torch.from_numpy(np.array(drive.actions[begin - 3 :]))[None]
+    dreamed = dream_frames(denoiser, frames, actions, generator=torch.Generator().manual_seed(0))
+    drawn = ((dreamed[0] + 1) / 2 * 255).round().byte().movedim(1, -1).numpy()  # (T, H, W, C)
+    for film in (drive.observations[begin + 1 :], agent.vision.decode(told.codes[0, 0]), drawn):
+        red, green, blue = np.moveaxis(np.asarray(film).astype(int), -1, 0)
+        car = (red > np.maximum(green, blue) + 40)[:, 51:59, 31:33]
+        assert car.mean((1, 2)).min() > 0.5
+        assert np.mean(grass(np.asarray(film)) < 0.5) > 0.7  # it stays on the road
+        meadow = green > np.maximum(red, blue) + 40
+        assert 0.5 < meadow.mean() < 0.95

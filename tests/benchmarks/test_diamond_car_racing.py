@@ -93,24 +93,24 @@ def test_where_grass_is_is_the_share_of_the_picture_that_is_wrong() -> None:
 
 def test_the_film_is_the_dream_of_the_library(moments: "benchmark.Moments") -> None:
     denoiser, horizon = small(), 3
-    dreamer = benchmark.Dreamer(denoiser, SamplerConfig(steps=2), wide=False)
     after = moments.codes.actions[moments.rows[:, None] + np.arange(horizon)]
-    script = iter(torch.from_numpy(after).movedim(1, 0))
-    film = np.stack(list(dreamer.film(moments, lambda _: next(script), horizon, seed=5)), 1)
     frames = benchmark.seen_in(moments, np.arange(-3, 1))
     for m, episode in enumerate(moments.episodes):
         assert np.array_equal(frames[m], episode.observations[BEGIN - 3 : BEGIN + 1])
     actions = np.stack(
         [np.asarray(e.actions[BEGIN - 3 : BEGIN + horizon]) for e in moments.episodes]
     )
-    dreamed = dream_frames(
-        denoiser, pixels(torch.from_numpy(frames)), torch.from_numpy(actions),
-        SamplerConfig(steps=2), torch.Generator().manual_seed(5),
-    )  # fmt: skip
-    assert np.array_equal(film, benchmark.pictures(dreamed))
-    wide = dreamer._replace(wide=True).film(moments, lambda _: torch.zeros(2, 3), 1, seed=5)
-    narrow = dreamer.film(moments, lambda _: torch.zeros(2, 3), 1, seed=5)
-    assert not np.array_equal(next(wide), next(narrow))
+    for wide, width in ((False, 1.0), (True, 5.0)):
+        script = iter(torch.from_numpy(after).movedim(1, 0))
+        dreamer = benchmark.Dreamer(denoiser, SamplerConfig(steps=2), wide)
+        film = np.stack(
+            list(dreamer.film(moments, lambda _, s=script: next(s), horizon, seed=5)), 1
+        )
+        dreamed = dream_frames(
+            denoiser, pixels(torch.from_numpy(frames)), torch.from_numpy(actions),
+            SamplerConfig(steps=2), torch.Generator().manual_seed(5), width,
+        )  # fmt: skip
+        assert np.array_equal(film, benchmark.pictures(dreamed))
 
 
 def test_c_drives_a_dream_as_it_drives_the_road(agent: Agent, moments: "benchmark.Moments") -> None:

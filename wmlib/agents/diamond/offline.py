@@ -197,6 +197,7 @@ def next_frames(
     return sample(lambda x, sigma: denoiser.denoise(x, sigma, frames, actions), noise, sigmas)
 
 
+@typed
 @torch.no_grad()
 def dream_frames(
     denoiser: Denoiser,
@@ -204,6 +205,7 @@ def dream_frames(
     actions: Tensor,
     sampler: SamplerConfig | None = None,
     generator: torch.Generator | None = None,
+    width: PositiveFloat = 1.0,
 ) -> Tensor:
     """Dream on for T decisions whatever the actions lead to.
 
@@ -213,6 +215,8 @@ def dream_frames(
         actions: (B, L - 1 + T, A): those of the past, then those to dream with.
         sampler: of the frames.
         generator: of the noise.
+        width: standard deviation of the noise that a frame begins with. 1 is the authors'; as wide
+            as the first sigma is the theory's, and keeps more of what is left to chance.
 
     Returns:
         (B, T, C, H, W) in [-1, 1].
@@ -225,7 +229,7 @@ def dream_frames(
         raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
     sigmas, dreamed = schedule(sampler or SamplerConfig()), []
     for t in range(actions.shape[1] - past + 1):
-        noise = torch.randn(frames[:, -1].shape, generator=generator).to(frames)
+        noise = width * torch.randn(frames[:, -1].shape, generator=generator).to(frames)
         drawn = next_frames(denoiser, frames, actions[:, t : t + past], noise, sigmas)
         frames = torch.cat([frames[:, 1:], drawn[:, None]], 1)
         dreamed.append(drawn)
