@@ -91,6 +91,7 @@ GREENS, NEAR = (202, 228), 6  # of grass and of the squares on it, in a real pic
 CAR = slice(51, 59), slice(31, 33)  # where the car is, in every picture
 
 
+@functools.cache
 def frames(folder: Path) -> Replay:
     """What the denoiser learns from: random driving first, then C's own."""
     recipe = Recipe()
@@ -464,10 +465,12 @@ def about(rows: list[Row]) -> Row:
     """What the rows were made with."""
     _, manifest = load_checkpoint(ARTIFACT / "denoiser.safetensors", "denoiser")
     return {
-        "what": __doc__.splitlines()[0] if __doc__ else "",
-        "ahead": AT, "draws": DRAWS, "decisions_driven": DRIVE,
-        "weights": {key: manifest[key] for key in ("sha256", "parameters", "made")},
-        **machine(("torch", "numpy", "gymnasium")),
+        "made": {
+            "command": "python benchmarks/diamond_car_racing.py", "learned_from": frames(RUN).steps,
+            "weights": {key: manifest[key] for key in ("sha256", "parameters", "made")},
+            "at": AT, "draws": DRAWS, "decisions_driven": DRIVE,
+            **machine(("torch", "numpy", "gymnasium")),
+        }
     }  # fmt: skip
 
 

@@ -13,11 +13,10 @@ from wmlib.agents.diamond.denoiser import (
     quantised,
     scales,
 )
+from wmlib.agents.diamond.dream import dream_frames, next_frames
 from wmlib.agents.diamond.offline import (
     OfflineConfig,
-    dream_frames,
     load_denoiser,
-    next_frames,
     save_denoiser,
     train_denoiser,
 )

@@ -1,7 +1,7 @@
-"""A denoiser trained on episodes that are there already, and a dream that is pictures only.
+"""A denoiser trained on episodes that are there already.
 
-No reward is learned and nothing acts: this is DIAMOND's world model without its agent, for worlds
-whose frames are worth drawing. The authors did so with a game of minutes, Counter-Strike.
+No reward is learned and nothing acts: it is what draws in DIAMOND's world model, by itself, as the
+authors trained it on recordings of a larger game (Alonso et al. 2024, "Counter-Strike").
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Annotated
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
 from wmlib.agents.diamond.denoiser import Denoiser, DenoiserConfig, pixels
-from wmlib.agents.diamond.sampler import SamplerConfig, sample, schedule
 from wmlib.checkpoint import (
     check_arrays,
     configured,
@@ -62,7 +61,7 @@ class OfflineConfig:
     """largest norm of the gradient (paper: 1)"""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """how much of the averaged weights stays at an update; less while there were few (ours, as is
-    usual for diffusion; the paper averages nothing)"""
+    usual for diffusion; the authors' code averages nothing)"""
 
 
 @dataclass(frozen=True)
@@ -176,64 +175,6 @@ def load_denoiser(folder: str | Path) -> Denoiser:
     check_arrays(path, KIND, arrays, expected)
     denoiser.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return denoiser.requires_grad_(False).eval()
-
-
-@torch.no_grad()
-def next_frames(
-    denoiser: Denoiser, frames: Tensor, actions: Tensor, noise: Tensor, sigmas: Tensor
-) -> Tensor:
-    """Draw what comes after frames (B, L, C, H, W) and what was chosen there (B, L, A).
-
-    Args:
-        denoiser: that draws.
-        frames: in [-1, 1], the newest last.
-        actions: each chosen in its frame.
-        noise: (B, C, H, W) that the new frames are drawn out of.
-        sigmas: noise levels (n + 1,) of `wmlib.agents.diamond.schedule`.
-
-    Returns:
-        (B, C, H, W) in [-1, 1].
-    """
-    return sample(lambda x, sigma: denoiser.denoise(x, sigma, frames, actions), noise, sigmas)
-
-
-@typed
-@torch.no_grad()
-def dream_frames(
-    denoiser: Denoiser,
-    frames: Tensor,
-    actions: Tensor,
-    sampler: SamplerConfig | None = None,
-    generator: torch.Generator | None = None,
-    width: PositiveFloat = 1.0,
-) -> Tensor:
-    """Dream on for T decisions whatever the actions lead to.
-
-    Args:
-        denoiser: that dreams.
-        frames: (B, L, C, H, W) in [-1, 1], the newest last.
-        actions: (B, L - 1 + T, A): those of the past, then those to dream with.
-        sampler: of the frames.
-        generator: of the noise.
-        width: standard deviation of the noise that a frame begins with. 1 is the authors'; as wide
-            as the first sigma is the theory's, and keeps more of what is left to chance.
-
-    Returns:
-        (B, T, C, H, W) in [-1, 1].
-
-    Raises:
-        ValueError: there is no action to dream with.
-    """
-    past = frames.shape[1]
-    if actions.shape[1] < past:
-        raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
-    sigmas, dreamed = schedule(sampler or SamplerConfig()), []
-    for t in range(actions.shape[1] - past + 1):
-        noise = width * torch.randn(frames[:, -1].shape, generator=generator).to(frames)
-        drawn = next_frames(denoiser, frames, actions[:, t : t + past], noise, sigmas)
-        frames = torch.cat([frames[:, 1:], drawn[:, None]], 1)
-        dreamed.append(drawn)
-    return torch.stack(dreamed, 1)
 
 
 def _spaces(replay: Replay) -> tuple[tuple[int, int, int], int]:
