@@ -138,9 +138,10 @@ PAGE = """
 </main></body></html>
 """
 MODEL = """
-async ([source, style, state, weights]) => {
-  const bytes = Uint8Array.from(atob(weights), (c) => c.charCodeAt(0));
-  const values = { ...state, weights: new DataView(bytes.buffer) };
+async ([source, style, state, packed]) => {
+  const view = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const bytes = Object.entries(packed).map(([name, text]) => [name, view(text)]);
+  const values = { ...state, ...Object.fromEntries(bytes) };
   const listeners = new Map();
   window.model = {
     get: (name) => values[name],
@@ -150,7 +151,7 @@ async ([source, style, state, weights]) => {
     },
     on: (name, call) => listeners.set(name, [...(listeners.get(name) ?? []), call]),
     off: (name, call) => listeners.set(name, listeners.get(name).filter((c) => c !== call)),
-    save_changes: () => { window.saved = { ...values, weights: null }; },
+    save_changes: () => { window.saved = { ...values, ...packed }; },
   };
   const sheet = document.createElement("style");
   sheet.textContent = style;
@@ -207,8 +208,11 @@ def shown(browser: Browser) -> Opened:
                 name: value for name, value in widget.get_state().items()
                 if not name.startswith("_") and isinstance(value, int | float | str | list)
             }  # fmt: skip
-            weights = base64.b64encode(getattr(widget, "weights", b"")).decode()
-            page.evaluate(MODEL, [widget._esm, widget._css, state, weights])
+            packed = {
+                name: base64.b64encode(value).decode()
+                for name, value in widget.get_state().items() if isinstance(value, bytes)
+            }  # fmt: skip
+            page.evaluate(MODEL, [widget._esm, widget._css, state, packed])
             yield it
             assert it.errors == []
         finally:
