@@ -193,17 +193,25 @@ class Shown:
 
 
 @pytest.fixture
-def shown(browser: Browser) -> Opened:
-    """`with shown(widget, width=..., ...) as it`: the widget on a page of its own."""
+def shown(browser: Browser, tmp_path: Path) -> Opened:
+    """`with shown(widget, width=..., first=..., ...) as it`: the widget on a page of its own.
+
+    The page lies on the disk, as the book's do; the script `first` runs before all others.
+    """
+    file = tmp_path / "page.html"
+    file.write_text(PAGE, encoding="utf-8")
 
     @contextmanager
-    def open_page(widget: AnyWidget, width: int = 1280, **options: Any) -> Iterator[Shown]:
+    def open_page(
+        widget: AnyWidget, width: int = 1280, first: str = "", **options: Any
+    ) -> Iterator[Shown]:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.add_init_script(first)
         page = context.new_page()
         it = Shown(page)
         page.on("pageerror", lambda error: it.errors.append(str(error)))
         try:
-            page.set_content(PAGE)
+            page.goto(file.as_uri())
             state = {
                 name: value for name, value in widget.get_state().items()
                 if not name.startswith("_") and isinstance(value, int | float | str | list)
