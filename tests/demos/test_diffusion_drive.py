@@ -1,7 +1,10 @@
 """Driving in the diffusion dream: the denoiser in the page's two kernels, and on a page itself."""
 
+import base64
 import dataclasses
 import hashlib
+import io
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,6 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import traitlets
+from PIL import Image
 from torch import Tensor
 
 from wmlib.agents.diamond import Denoiser, DenoiserConfig, SamplerConfig, UNetConfig, denoiser
@@ -190,6 +194,13 @@ def test_what_does_not_drive_is_refused(small: Denoiser, begin: Moments, agent: 
         DiffusionDrive(broken, moments=begin)
 
 
+def test_a_picture_and_a_sentence_stand_for_it(widget: DiffusionDrive, begin: Moments) -> None:
+    (found,) = re.findall(r'src="data:image/webp;base64,([^"]*)"', widget.still)
+    shown = Image.open(io.BytesIO(base64.b64decode(found))).convert("RGB")
+    np.testing.assert_array_equal(np.asarray(shown), begin.frames[0, -1])
+    assert widget.still.count("needs JavaScript.") == 1
+
+
 def test_what_is_set_later_is_checked_too(widget: DiffusionDrive) -> None:
     for name, value in (("steps", 4), ("start", 2), ("start", -1)):
         before = getattr(widget, name)
@@ -242,7 +253,7 @@ def test_convolution(run: Script, which: str, kernel: int, stride: int, added: b
     x, start = normal(1, inputs, stride * side, stride * side), normal(1, outputs, side, side)
     weight, bias = normal(outputs, inputs, kernel, kernel, seed=1), normal(outputs, seed=2)
     theirs = F.conv2d(x, weight, bias, stride, kernel // 2) + added * start
-    body = LAYER.replace("KERNELS", KERNELS[which]) + """
+    body = """
         const { side, stride, kernel } = input;
         const start = bordered(input.start, side, 16);
         const y = bordered(input.start.map(() => 7), side, 16);
@@ -251,7 +262,8 @@ def test_convolution(run: Script, which: str, kernel: int, stride: int, added: b
         return inside(y, side, 16);
     """
     ours = run(
-        body, x=last(x).flatten(), bias=bias, start=last(start).flatten(), side=side,
+        LAYER.replace("KERNELS", KERNELS[which]) + body, x=last(x).flatten(), bias=bias,
+        start=last(start).flatten(), side=side,
         weight=weight.view(2, 8, inputs, kernel, kernel).permute(0, 3, 4, 2, 1).flatten(),
         kernel=kernel, stride=stride, added=added,
     )  # fmt: skip
@@ -268,12 +280,13 @@ def test_normalisation(run: Script, which: str) -> None:
     x[:, :8] = 2 + 0.1 * x[:, :8]
     scale, shift = 40 * normal(24, seed=1), normal(24, seed=2)
     theirs = F.silu(F.group_norm(x.double(), 3, scale.double(), shift.double()))
-    body = LAYER.replace("KERNELS", KERNELS[which]) + """
+    body = """
         const y = bordered(input.x.map(() => 7), 8, 24);
         k.normalise(bordered(input.x, 8, 24), y, 8, 24, 3, place(input.scale), place(input.shift));
         return inside(y, 8, 24);
     """
-    ours = run(body, x=last(x).flatten(), scale=scale, shift=shift)
+    first = LAYER.replace("KERNELS", KERNELS[which])
+    ours = run(first + body, x=last(x).flatten(), scale=scale, shift=shift)
     found = torch.tensor(ours["found"]).view(8, 8, 24)
     torch.testing.assert_close(found, last(theirs)[0].float(), atol=1e-4, rtol=1e-4)
     assert abs(ours["border"]) < 0.1  # of a sum of thousands
@@ -575,8 +588,8 @@ def test_it_is_no_wider_than_the_screen(
             boxes = "[...document.querySelectorAll('{}')].map((e) => e.getBoundingClientRect())"
             wide = boxes.format(".wm-demo, .wm-demo *") + ".filter((b) => b.right > innerWidth)"
             assert it.page.evaluate(wide) == []
-            narrow = boxes.format(".wm-demo button") + ".filter((b) => b.width < 44 || b.height < 44)"
-            assert it.page.evaluate(narrow) == []
+            tiny = ".filter((b) => b.width < 44 || b.height < 44)"
+            assert it.page.evaluate(boxes.format(".wm-demo button") + tiny) == []
 
 
 def test_weights_that_cannot_be_read_become_a_message(

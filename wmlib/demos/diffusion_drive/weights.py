@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -102,8 +103,7 @@ def pack_denoiser(
     """
     sampler, config = sampler or SamplerConfig(), config or WeightsConfig()
     check_denoiser(denoiser, begin, sampler)
-    arrays = {name: tensor.cpu().numpy() for name, tensor in denoiser.network.state_dict().items()}
-    bits = {name: config.denoiser_bits for name, array in arrays.items() if array.ndim > 1}
+    arrays, bits = _weights(denoiser, config)
     arrays["moments.frames"] = begin.frames / np.float32(255)
     bits["moments.frames"] = FRAME_BITS
     arrays["moments.actions"] = begin.actions
@@ -121,6 +121,14 @@ def pack_denoiser(
         "steps": STEPS,
     }  # fmt: skip
     return pack(arrays, bits, about, config.block)
+
+
+def _weights(
+    denoiser: Denoiser, config: WeightsConfig
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """All that the network holds, by name, and the bits of what is rounded."""
+    arrays = {name: part.cpu().numpy() for name, part in denoiser.network.state_dict().items()}
+    return arrays, {n: config.denoiser_bits for n, array in arrays.items() if array.ndim > 1}
 
 
 def check_denoiser(denoiser: Denoiser, begin: Moments, sampler: SamplerConfig) -> None:
@@ -155,9 +163,7 @@ def check_denoiser(denoiser: Denoiser, begin: Moments, sampler: SamplerConfig) -
 def as_packed(denoiser: Denoiser, config: WeightsConfig | None = None) -> Denoiser:
     """The denoiser that a page runs: a copy whose weights are rounded as `pack_denoiser` does."""
     config = config or WeightsConfig()
-    state = {name: part.cpu().numpy() for name, part in denoiser.network.state_dict().items()}
-    bits = {name: config.denoiser_bits for name, array in state.items() if array.ndim > 1}
-    arrays, _ = unpack(pack(state, bits, {}, config.block))
+    arrays, _ = unpack(pack(*_weights(denoiser, config), {}, config.block))
     denoiser = copy.deepcopy(denoiser)
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     denoiser.network.load_state_dict(tensors)
@@ -189,13 +195,17 @@ def dream(
     for action in told.float().unbind(1):  # (S, 3)
         chosen = torch.cat([chosen, action[:, None]], 1)  # (S, L, 3)
         noise = torch.from_numpy(draws.standard_normal(frames.shape[2:])).float()
-        frame = sample(
-            lambda x, sigma, seen=frames, done=chosen: denoiser.denoise(x, sigma, seen, done),
-            noise.expand(len(frames), -1, -1, -1), sigmas,
-        )  # fmt: skip
+        noisy = noise.expand(len(frames), -1, -1, -1)
+        frame = sample(partial(_denoise, denoiser, frames, chosen), noisy, sigmas)
         frames, chosen = torch.cat([frames[:, 1:], frame[:, None]], 1), chosen[:, 1:]
         dreamed.append(frame)
     return torch.stack(dreamed, 1)
+
+
+def _denoise(
+    denoiser: Denoiser, frames: Tensor, chosen: Tensor, noisy: Tensor, sigma: Tensor
+) -> Tensor:
+    return denoiser.denoise(noisy, sigma, frames, chosen)
 
 
 @typed
