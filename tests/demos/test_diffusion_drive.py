@@ -470,7 +470,7 @@ def test_both_dream_as_in_python(
     z, state = begin.starts.z[:1], State(begin.starts.hidden[:1], begin.starts.cell[:1])
     draws = np.random.RandomState(3)
     with shown(widget, first=first) as it:
-        assert ready(it) == f"Drawn by {words}"
+        assert ready(it).startswith(f"Drawn by {words} At 16.7 frames a second")
         np.testing.assert_array_equal(painted(it), begin.frames[0, -1])
         assert np.abs(painted(it, 1) - vision.decode(z.numpy())[0].astype(int)).max() <= 1
         for frame in theirs:

@@ -96,7 +96,8 @@ function build(root, model) {
     if (removed) return made.close();
     place = made;
     place.begin(startNow, seedNow);
-    drawnBy.textContent = `Drawn by ${place.by}, ${place.where}.`;
+    drawnBy.textContent = `Drawn by ${place.by}, ${place.where}. `
+      + `At ${number(1000 / spell, 1)} frames a second the dream keeps the pace of the road it learned.`;
     root.dataset.by = place.by;
     return undefined;
   }).catch((error) => {
@@ -148,7 +149,7 @@ function build(root, model) {
   function start() {
     run.textContent = "Pause";
     root.dataset.running = "true";
-    say(`You drive. It goes on when you do nothing, too.`);
+    say("You drive. It goes on when you do nothing, too.");
     due = performance.now();
     clock.start();
   }
