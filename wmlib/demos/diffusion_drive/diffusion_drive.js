@@ -10,7 +10,8 @@ import { momentsOf, pictureOf } from "./dream.js";
 import { open } from "./place.js";
 
 const NAME = "Drive in the diffusion dream";
-const RATED = 1000; // milliseconds over which frames are counted
+const RATED = 1000; // milliseconds over which frames are counted, or three frames if those take longer
+const KEPT = 100; // frames whose moments are remembered for that, many more than such a time has
 const BEHIND = 2; // decisions that a dream may catch up after a pause of the browser's
 
 const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
@@ -185,7 +186,7 @@ function build(root, model) {
     busy = false;
     decisions += 1;
     milliseconds = taken;
-    times.push(performance.now());
+    times = [...times.slice(1 - KEPT), performance.now()];
     show(picture);
     if (clock.running) write();
   }
@@ -199,11 +200,11 @@ function build(root, model) {
   }
 
   function write() {
-    const now = performance.now();
-    times = times.filter((moment) => moment > now - RATED);
-    const [first, last] = [times[0], times.at(-1)];
-    rate.value.textContent = times.length > 2
-      ? `${number((1000 * (times.length - 1)) / (last - first), 1)} of ${number(1000 / spell, 1)}` : "–";
+    const recent = times.filter((moment) => moment > times.at(-1) - RATED);
+    const counted = recent.length > 2 ? recent : times.slice(-3);
+    const spent = counted.at(-1) - counted[0];
+    rate.value.textContent = spent > 0
+      ? `${number((1000 * (counted.length - 1)) / spent, 1)} of ${number(1000 / spell, 1)}` : "–";
     cost.value.textContent = milliseconds ? `${number(milliseconds)} ms` : "–";
     time.value.textContent = `${number((decisions * spell) / 1000, 1)} s`;
     wheel.write(wheel.action);
