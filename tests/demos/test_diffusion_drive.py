@@ -325,17 +325,19 @@ DREAM = """
     const dream = new Dream(arrays, header, KERNELS);
     dream.begin(input.row, input.seed);
     return input.actions.map((action) => {
-      for (const pass of dream.step(action, input.steps));
+      for (const pass of dream.step(action, input));
       return Array.from(dream.frames.at(-1));
     });
 """
 
 
-def dreamed(run: Script, which: str, packed: bytes, steps: int, levels: int, count: int) -> Tensor:
+def dreamed(
+    run: Script, which: str, packed: bytes, steps: int, levels: int, count: int, wide: bool = False
+) -> Tensor:
     """Frames (T, 64, 64, 3) of a page's dream from the second moment."""
     frames = run(
         DREAM.replace("KERNELS", KERNELS[which]), bytes=packed, row=1, seed=11, steps=steps,
-        levels=levels, actions=actions(count),
+        levels=levels, actions=actions(count), wide=wide,
     )  # fmt: skip
     return torch.tensor(frames).view(count, 64, 64, 3)
 
@@ -367,13 +369,14 @@ def test_a_page_dreams_as_pytorch_does(
     assert (differences < PARITY).all(), differences
 
 
-@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("steps, wide", [*((steps, False) for steps in STEPS), (3, True)])
 def test_a_frame_of_bytes_is_pytorchs(
-    run: Script, small: Denoiser, begin: Moments, steps: int
+    run: Script, small: Denoiser, begin: Moments, steps: int, wide: bool
 ) -> None:
     """Every pixel is some byte's, and the same one's but on the edge between two."""
-    theirs = last(dream(as_packed(small), begin, actions(1), SamplerConfig(steps=steps), 11))[1]
-    ours = dreamed(run, "simd", pack_denoiser(small, begin), steps, 255, 1)
+    sampler = SamplerConfig(steps=steps)
+    theirs = last(dream(as_packed(small), begin, actions(1), sampler, 11, wide))[1]
+    ours = dreamed(run, "simd", pack_denoiser(small, begin), steps, 255, 1, wide)
     levels = (ours + 1) / LEVEL
     torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
     off = (ours - theirs).abs()
@@ -546,13 +549,19 @@ def test_every_control_by_keyboard_and_from_python(shown: Opened, widget: Diffus
             if name == "5":
                 page.keyboard.press("Enter")
                 assert it.saved("steps") == 5
+            if name == "Begin with wide noise":
+                page.keyboard.press("Enter")
+                assert it.saved("wide") is True
         assert order == [
             "Start", "One step", "Restart", "Another start", "◀", "▲", "▼", "▶", "1", "2", "3", "5",
+            "Begin with wide noise",
         ]  # fmt: skip
         pressed = page.locator(".wm-steps [aria-pressed=true]")
         assert pressed.all_text_contents() == ["5"]
         page.evaluate("model.set('steps', 2)")
         assert pressed.all_text_contents() == ["2"]
+        page.evaluate("model.set('wide', false)")
+        assert page.locator("[aria-pressed=true]").count() == 1
         page.evaluate("model.set('start', 1)")
         assert status(it) == "Start 2 of 2. You will drive. Press Start."
 

@@ -44,6 +44,7 @@ function build(root, model) {
   let startNow = model.get("start");
   let seedNow = model.get("seed");
   let steps = model.get("steps");
+  let wide = model.get("wide");
   let turn = 0; // dreams begun so far: an answer to an earlier one comes too late
   let decisions, pictures, milliseconds, busy, due, times;
 
@@ -72,6 +73,9 @@ function build(root, model) {
     reset((startNow + 1) % moments.length, (seedNow + 1) >>> 0));
   const choices = header.steps.map((count) =>
     button(String(count), () => choose(count), { "aria-label": questions(count), title: questions(count) }));
+  const wider = button("Begin with wide noise", () => widen(!wide), {
+    title: "A frame begins with noise as wide as its first step asks for, and not with narrower noise",
+  });
 
   root.append(
     make("div", { class: "wm-films", "data-films": films.length }, ...films),
@@ -86,12 +90,14 @@ function build(root, model) {
       make("div", {},
         make("div", { class: "wm-steps", role: "group", "aria-label": "Steps of the sampler for a frame" },
           make("span", { "aria-hidden": "true" }, "Steps a frame"), ...choices),
+        make("div", { class: "wm-row" }, wider),
         wheel.bars,
         make("div", { class: "wm-facts" }, rate.element, cost.element, time.element),
         drawnBy)));
 
   const clock = new Clock(root, go, () => rested("Paused, out of sight,"));
   choose(steps, false);
+  widen(wide, false);
   reset(startNow, seedNow);
   const ready = open(header, arrays).then((made) => {
     if (removed) return made.close();
@@ -116,6 +122,14 @@ function build(root, model) {
       choice.setAttribute("aria-pressed", String(header.steps[i] === count)));
     if (!speak) return;
     model.set("steps", count);
+    model.save_changes();
+  }
+
+  function widen(yes, speak = true) {
+    wide = yes;
+    wider.setAttribute("aria-pressed", String(yes));
+    if (!speak) return;
+    model.set("wide", yes);
     model.save_changes();
   }
 
@@ -179,7 +193,7 @@ function build(root, model) {
     await ready;
     if (!place) return; // the page says why
     const action = wheel.ease().slice();
-    const asked = place.step(action, steps);
+    const asked = place.step(action, { steps, wide });
     other?.step(action);
     const { picture, milliseconds: taken } = await asked;
     if (mine !== turn) return;
@@ -222,6 +236,7 @@ function build(root, model) {
   });
   const listeners = Object.entries({
     steps: () => model.get("steps") !== steps && choose(model.get("steps"), false),
+    wide: () => model.get("wide") !== wide && widen(model.get("wide"), false),
     start: () => model.get("start") !== startNow && reset(model.get("start"), seedNow),
   }).map(([name, listener]) => [`change:${name}`, listener]);
   for (const [name, listener] of listeners) model.on(name, listener);

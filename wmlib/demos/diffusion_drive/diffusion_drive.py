@@ -30,15 +30,17 @@ PageSeed = Annotated[int, Field(ge=0, lt=2**32)]
 class DiffusionDrive(anywidget.AnyWidget):
     """A denoiser as a car to drive in the page.
 
-    What the reader did can be read from Python: `start` (number of the moment in use) and `steps`,
-    which may be set, too; and as of the last pause `decisions` and `milliseconds`, the time that
-    the last frame took.
+    What the reader did can be read from Python: `start` (number of the moment in use), `steps` and
+    `wide`, which may be set, too; and as of the last pause `decisions` and `milliseconds`, the time
+    that the last frame took.
 
     Args:
         denoiser: of frames (3, 64, 64) and three actions.
         moments: 1 to 64 from which to dream, see `moments`.
         world: V and M (or their agent) to dream beside it; `moments` must then have their starts.
         sampler: how noise becomes a frame, at first in 1, 2, 3 or 5 steps.
+        wide: whether a frame begins, at first, with noise as wide as the first sigma, as the theory
+            has it, and not with that of deviation 1, which is the authors'.
         seed: of the noise, in [0, 2**32); the same seed, start and actions give the same dream.
         seconds_per_decision: > 0; three frames of CarRacing are 0.06 s.
         config: how the weights are rounded.
@@ -59,6 +61,7 @@ class DiffusionDrive(anywidget.AnyWidget):
     seconds_per_decision = traitlets.Float(0.06).tag(sync=True)
     start = traitlets.Int(0).tag(sync=True)
     steps = traitlets.Int(3).tag(sync=True)
+    wide = traitlets.Bool(False).tag(sync=True)
     decisions = traitlets.Int(0).tag(sync=True)
     milliseconds = traitlets.Float(0.0).tag(sync=True)
 
@@ -70,6 +73,7 @@ class DiffusionDrive(anywidget.AnyWidget):
         moments: Moments,
         world: Agent | tuple[VAE, MDNRNN] | None = None,
         sampler: SamplerConfig | None = None,
+        wide: bool = False,
         seed: PageSeed = 0,
         seconds_per_decision: PositiveFloat = 0.06,
         config: WeightsConfig | None = None,
@@ -87,6 +91,7 @@ class DiffusionDrive(anywidget.AnyWidget):
                 "draws out of noise, frame by frame, from this moment on.",
             ),
             steps=sampler.steps,
+            wide=bool(wide),
             seed=seed,
             seconds_per_decision=seconds_per_decision,
         )

@@ -43,11 +43,12 @@ export class Dream {
     this.random = new Random(seed);
   }
 
-  // The frame after an action in so many steps. A generator, which rests after each.
-  *step(action, steps) {
-    const x = this.noise();
-    const chosen = Float32Array.of(...this.actions, ...action);
+  // The frame after an action in so many steps, begun with noise of deviation 1 or, if `wide`, as the
+  // first step's. A generator, which rests after each step.
+  *step(action, { steps, wide }) {
     const sigmas = this.sigmas[steps];
+    const x = this.noise(wide ? sigmas[0] : 1);
+    const chosen = Float32Array.of(...this.actions, ...action);
     this.denoiser.see(this.frames, chosen);
     for (let i = 0; i < steps; i++) {
       const clean = this.denoiser.denoise(x, sigmas[i], this.clean);
@@ -64,11 +65,11 @@ export class Dream {
     return pictureOf(this.frames.at(-1));
   }
 
-  // Noise (side, side, 3), drawn colour by colour as PyTorch has its frames.
-  noise() {
+  // Noise (side, side, 3) of that deviation, drawn colour by colour as PyTorch has its frames.
+  noise(deviation) {
     const x = new Float32Array(this.area * COLOURS);
     for (let k = 0; k < COLOURS; k++) {
-      for (let n = 0; n < this.area; n++) x[n * COLOURS + k] = this.random.normal();
+      for (let n = 0; n < this.area; n++) x[n * COLOURS + k] = deviation * this.random.normal();
     }
     return x;
   }

@@ -1,5 +1,5 @@
 // Where the dream is dreamed: beside the page in a worker, so that the page stays alive; or in the
-// page itself, in slices, where a worker is refused. Both have begin(row, seed), step(action, steps)
+// page itself, in slices, where a worker is refused. Both have begin(row, seed), step(action, how)
 // with {picture, milliseconds} to come, and close().
 
 import { inSlices } from "../page/page.js";
@@ -40,8 +40,8 @@ class Beside {
     this.ask("begin", [row, seed]);
   }
 
-  step(action, steps) {
-    return this.ask("step", [action, steps]);
+  step(action, how) {
+    return this.ask("step", [action, how]);
   }
 
   close() {
@@ -70,10 +70,10 @@ class Here {
     this.dream.begin(row, seed);
   }
 
-  step(action, steps) {
+  step(action, how) {
     const began = performance.now();
     return new Promise((resolve) => {
-      this.stop = inSlices(this.dream.step(action, steps), () => {}, () =>
+      this.stop = inSlices(this.dream.step(action, how), () => {}, () =>
         resolve({ picture: this.dream.picture, milliseconds: performance.now() - began }));
     });
   }

@@ -177,6 +177,7 @@ def dream(
     actions: np.ndarray,
     sampler: SamplerConfig | None = None,
     seed: int = 0,
+    wide: bool = False,
 ) -> Tensor:
     """What a page dreams from each moment with this seed: (S, T, 3, 64, 64) in [-1, 1].
 
@@ -186,6 +187,7 @@ def dream(
         actions: (T, 3) that the reader chooses, or (S, T, 3).
         sampler: and its steps.
         seed: of NumPy's RandomState; every moment gets the same noise.
+        wide: whether a frame begins with noise as wide as the first sigma.
     """
     sigmas, draws = schedule(sampler or SamplerConfig()), np.random.RandomState(seed)
     frames = pixels(torch.from_numpy(begin.frames))  # (S, L, 3, 64, 64)
@@ -195,6 +197,7 @@ def dream(
     for action in told.float().unbind(1):  # (S, 3)
         chosen = torch.cat([chosen, action[:, None]], 1)  # (S, L, 3)
         noise = torch.from_numpy(draws.standard_normal(frames.shape[2:])).float()
+        noise = noise * sigmas[0] if wide else noise
         noisy = noise.expand(len(frames), -1, -1, -1)
         frame = sample(partial(_denoise, denoiser, frames, chosen), noisy, sigmas)
         frames, chosen = torch.cat([frames[:, 1:], frame[:, None]], 1), chosen[:, 1:]

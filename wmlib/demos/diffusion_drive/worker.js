@@ -16,9 +16,9 @@ const answers = {
     dream.begin(row, seed);
     return {};
   },
-  step([action, steps]) {
+  step([action, how]) {
     const began = performance.now();
-    Array.from(dream.step(action, steps)); // all passes at once: nobody else waits here
+    Array.from(dream.step(action, how)); // all passes at once: nobody else waits here
     return { picture: dream.picture, milliseconds: performance.now() - began };
   },
 };
