@@ -3,7 +3,8 @@
 A widget of anywidget carries one module and one style sheet. For the demo `drive`, esbuild follows
 the imports of `drive/drive.js` and writes `drive/bundle.js` and `drive/bundle.css`. Both are
 committed, because chapters, pages and an installed `wmlib` have no bundler; a test makes them anew
-and compares.
+and compares. A demo that works in a worker, too, has a `worker.js`; a widget carries no second
+module, so that is bundled first, into the text `bundle.worker.txt`, which the demo imports.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from pathlib import Path
 ESBUILD = Path(__file__).resolve().parents[1] / "_vendor" / "tools" / "esbuild"
 MADE = "/* Made by `make demos` from the files beside it and in wmlib/demos/page. */"
 OPTIONS = [
-    "--bundle", "--format=esm", "--target=es2022", "--minify", "--charset=utf8",
-    f"--banner:js={MADE}", f"--banner:css={MADE}",
-    "--entry-names=[dir]/bundle", "--outbase=.", "--log-level=warning", "--color=false",
+    "--bundle", "--target=es2022", "--minify", "--charset=utf8", "--outbase=.",
+    f"--banner:js={MADE}", f"--banner:css={MADE}", "--log-level=warning", "--color=false",
 ]  # fmt: skip
+WORKER = ["--format=iife", "--entry-names=[dir]/bundle.worker", "--out-extension:.js=.txt"]
+WIDGET = ["--format=esm", "--entry-names=[dir]/bundle"]
 
 
 class BundleError(RuntimeError):
@@ -40,12 +42,16 @@ def bundle(demos: Path, target: Path) -> None:
     """
     if not ESBUILD.exists():
         raise BundleError("esbuild is not there: run make setup")
-    done = subprocess.run(
-        [ESBUILD, *entries(demos), *OPTIONS, f"--outdir={target.resolve()}"],
-        cwd=demos, capture_output=True, encoding="utf-8",
-    )  # fmt: skip
-    if done.returncode or done.stderr:
-        raise BundleError(done.stderr.strip())
+    workers = [path.relative_to(demos).as_posix() for path in sorted(demos.glob("*/worker.js"))]
+    for modules, options in ((workers, WORKER), (entries(demos), WIDGET)):
+        if not modules:
+            continue
+        done = subprocess.run(
+            [ESBUILD, *modules, *OPTIONS, *options, f"--outdir={target.resolve()}"],
+            cwd=demos, capture_output=True, encoding="utf-8",
+        )  # fmt: skip
+        if done.returncode or done.stderr:
+            raise BundleError(done.stderr.strip())
 
 
 def main() -> None:

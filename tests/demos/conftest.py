@@ -138,9 +138,10 @@ PAGE = """
 </main></body></html>
 """
 MODEL = """
-async ([source, style, state, weights]) => {
-  const bytes = Uint8Array.from(atob(weights), (c) => c.charCodeAt(0));
-  const values = { ...state, weights: new DataView(bytes.buffer) };
+async ([source, style, state, packed]) => {
+  const view = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  const bytes = Object.entries(packed).map(([name, text]) => [name, view(text)]);
+  const values = { ...state, ...Object.fromEntries(bytes) };
   const listeners = new Map();
   window.model = {
     get: (name) => values[name],
@@ -150,7 +151,7 @@ async ([source, style, state, weights]) => {
     },
     on: (name, call) => listeners.set(name, [...(listeners.get(name) ?? []), call]),
     off: (name, call) => listeners.set(name, listeners.get(name).filter((c) => c !== call)),
-    save_changes: () => { window.saved = { ...values, weights: null }; },
+    save_changes: () => { window.saved = { ...values, ...packed }; },
   };
   const sheet = document.createElement("style");
   sheet.textContent = style;
@@ -192,23 +193,34 @@ class Shown:
 
 
 @pytest.fixture
-def shown(browser: Browser) -> Opened:
-    """`with shown(widget, width=..., ...) as it`: the widget on a page of its own."""
+def shown(browser: Browser, tmp_path: Path) -> Opened:
+    """`with shown(widget, width=..., first=..., ...) as it`: the widget on a page of its own.
+
+    The page lies on the disk, as the book's do; the script `first` runs before all others.
+    """
+    file = tmp_path / "page.html"
+    file.write_text(PAGE, encoding="utf-8")
 
     @contextmanager
-    def open_page(widget: AnyWidget, width: int = 1280, **options: Any) -> Iterator[Shown]:
+    def open_page(
+        widget: AnyWidget, width: int = 1280, first: str = "", **options: Any
+    ) -> Iterator[Shown]:
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context.add_init_script(first)
         page = context.new_page()
         it = Shown(page)
         page.on("pageerror", lambda error: it.errors.append(str(error)))
         try:
-            page.set_content(PAGE)
+            page.goto(file.as_uri())
             state = {
                 name: value for name, value in widget.get_state().items()
                 if not name.startswith("_") and isinstance(value, int | float | str | list)
             }  # fmt: skip
-            weights = base64.b64encode(getattr(widget, "weights", b"")).decode()
-            page.evaluate(MODEL, [widget._esm, widget._css, state, weights])
+            packed = {
+                name: base64.b64encode(value).decode()
+                for name, value in widget.get_state().items() if isinstance(value, bytes)
+            }  # fmt: skip
+            page.evaluate(MODEL, [widget._esm, widget._css, state, packed])
             yield it
             assert it.errors == []
         finally:

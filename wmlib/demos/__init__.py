@@ -1,6 +1,7 @@
 """Demos that live in the page: widgets whose browser side runs our trained weights by itself."""
 
 from wmlib.demos.catch_dream.catch_dream import CatchDream as CatchDream
+from wmlib.demos.diffusion_drive.diffusion_drive import DiffusionDrive as DiffusionDrive
 from wmlib.demos.drive.drive import DriveTheDream as DriveTheDream
 from wmlib.demos.explorer.explorer import DreamQualityExplorer as DreamQualityExplorer
 from wmlib.demos.latents.latents import LatentSliders as LatentSliders

@@ -6,49 +6,12 @@ import { Controller, Decoder, Dream, Memory, Random, startsOf, unpack } from "..
 import {
   Clock, button, fact, latentPanel, make, mount, prefersStillness, screen, slider, trace,
 } from "../page/page.js";
+import { Wheel, nothing } from "../page/wheel.js";
 
-// How far each control goes when its key or pedal is down (as in Gymnasium's own keyboard play), and
-// by how much it moves in a decision.
-const CONTROLS = [
-  { name: "Steering", reach: 1, press: 0.2, release: 0.3 },
-  { name: "Gas", reach: 1, press: 0.2, release: 0.4 },
-  { name: "Brake", reach: 0.8, press: 0.2, release: 0.4 },
-];
-const PEDALS = {
-  left: { text: "◀", name: "Steer left", keys: ["arrowleft", "a"], control: 0, sign: -1 },
-  gas: { text: "▲", name: "Gas", keys: ["arrowup", "w"], control: 1, sign: 1 },
-  brake: { text: "▼", name: "Brake", keys: ["arrowdown", "s"], control: 2, sign: 1 },
-  right: { text: "▶", name: "Steer right", keys: ["arrowright", "d"], control: 0, sign: 1 },
-};
-const PULSE = 6; // decisions that a click lasts which has no length, such as a screen reader's
 const PICTURES = 30; // a second, at most
 const TRACE = 10; // seconds that the line of rewards goes back
 
 const number = (value, digits = 0) => value.toFixed(digits).replace("-", "−");
-
-// What the reader holds down, and where the controls stand: ease(decision) -> [steering, gas, brake].
-class Wheel {
-  constructor() {
-    this.down = new Map(); // pedal -> decisions that it stays down, Infinity while it is held
-    this.action = new Float32Array(CONTROLS.length);
-  }
-
-  ease() {
-    const target = new Float32Array(CONTROLS.length);
-    for (const [pedal, left] of this.down) {
-      const { control, sign } = PEDALS[pedal];
-      target[control] += sign * CONTROLS[control].reach;
-      if (left > 1) this.down.set(pedal, left - 1);
-      else if (left === 1) this.down.delete(pedal);
-    }
-    CONTROLS.forEach(({ press, release }, i) => {
-      const away = target[i] - this.action[i];
-      const rate = Math.abs(target[i]) > Math.abs(this.action[i]) ? press : release;
-      this.action[i] += Math.min(Math.max(away, -rate), rate);
-    });
-    return this.action;
-  }
-}
 
 function build(root, model) {
   const { header, arrays } = unpack(model.get("weights"));
@@ -58,7 +21,7 @@ function build(root, model) {
   const starts = startsOf(arrays, header.memory);
   const spell = model.get("seconds_per_decision");
 
-  const wheel = new Wheel();
+  const wheel = new Wheel(taken);
   const between = new Float32Array(header.memory.latent);
   let dream, before, action, rewards, ended, waiting, sincePicture, sinceText, pictures;
   let history = []; // the reward of each decision
@@ -74,10 +37,6 @@ function build(root, model) {
   const line = trace();
   const time = fact("Time in the dream");
   const paid = fact("Reward of a decision");
-  const bars = CONTROLS.map(({ name }, i) => {
-    const fill = make("span", { class: "wm-fill", "data-control": i });
-    return { fill, ...fact(name, make("span", { class: "wm-track", "aria-hidden": "true" }, fill)) };
-  });
   const run = button("Start", () => (clock.running ? pause() : start()), { "data-main": true });
   const step = button("One step", () => {
     if (clock.running) pause();
@@ -89,7 +48,6 @@ function build(root, model) {
   const other = button("Another start", () =>
     reset((startNow + 1) % starts.length, (seedNow + 1) >>> 0));
   const auto = button("C drives", () => hand(!byC()), { "aria-pressed": "false" });
-  const pedals = Object.entries(PEDALS).map(([name, pedal]) => pedalButton(name, pedal));
   const panel = latentPanel(header.memory.latent, (i, value) => {
     dream.z[i] = before[i] = value;
     if (!clock.running) show(dream.z, false);
@@ -121,14 +79,14 @@ function build(root, model) {
         make("div", { class: "wm-screen", onclick: lookAt }, canvas, veil, atWheel,
           make("p", { class: "wm-score" }, make("span", {}, "Imagined return"), total)),
         make("div", { class: "wm-row" }, run, step, ...(driver ? [auto] : [])),
-        make("div", { class: "wm-pedals", role: "group", "aria-label": "Wheel and pedals" }, ...pedals),
+        wheel.pedals,
         status,
         make("p", { class: "wm-note" },
           "Keys, while the demo runs and has the focus: arrows or W A S D drive, Escape pauses.")),
       make("div", {},
         make("div", { class: "wm-row" }, again, other),
         heat.element, pace.element,
-        make("div", { class: "wm-facts" }, ...bars.map((row) => row.element)),
+        wheel.bars,
         make("div", { class: "wm-facts" }, time.element, paid.element),
         line.canvas)),
     latents);
@@ -170,7 +128,7 @@ function build(root, model) {
     [startNow, seedNow] = [row, seed];
     dream = new Dream(memory, starts[row], new Random(seed));
     before = dream.z.slice();
-    action = new Float32Array(CONTROLS.length);
+    action = nothing();
     wheel.action.fill(0);
     history = [];
     rewards = waiting = sincePicture = sinceText = pictures = 0;
@@ -186,7 +144,7 @@ function build(root, model) {
     run.textContent = ended ? "Start again" : "Start";
     root.dataset.running = "false";
     veil.firstChild.textContent = ended ? "the end" : "▶";
-    wheel.down.clear();
+    wheel.releaseAll();
     say(text);
     model.set("decisions", history.length);
     model.set("imagined_return", rewards);
@@ -259,7 +217,7 @@ function build(root, model) {
   function show(z, sliders = true) {
     paint(decoder.decode(z));
     root.dataset.pictures = ++pictures;
-    bars.forEach(({ fill }, i) => fill.style.setProperty("--wm-at", action[i]));
+    wheel.move(action);
     if (sliders && latents.open) panel.show(dream.z);
   }
 
@@ -270,7 +228,7 @@ function build(root, model) {
     paid.value.textContent = history.length ? number(history.at(-1), 2) : "–";
     const { reward_offset: least, reward_scale: event } = header.memory;
     line.draw(history, least, least + 1.5 * event, Math.round(TRACE / spell));
-    bars.forEach(({ value }, i) => (value.textContent = number(action[i], 2)));
+    wheel.write(action);
     if (latents.open) panel.show(dream.z);
   }
 
@@ -280,59 +238,15 @@ function build(root, model) {
     run.click();
   }
 
-  function hold(pedal, left = Infinity) {
-    if (!clock.running) return;
-    if (byC()) hand(false);
-    wheel.down.set(pedal, left);
+  // A press of the reader's, who then has the wheel.
+  function taken() {
+    if (clock.running && byC()) hand(false);
+    return clock.running;
   }
 
-  function pedalButton(name, { text, name: label }) {
-    let handled = false; // a press that had a length needs no pulse from the click that follows it
-    const press = (event) => {
-      handled = true;
-      hold(name);
-      if (event.pointerId !== undefined) element.setPointerCapture(event.pointerId);
-    };
-    const release = () => wheel.down.delete(name);
-    const isPress = (event) => event.key === " " || event.key === "Enter";
-    const element = button(text, () => {
-      if (!handled) hold(name, PULSE);
-      handled = false;
-    }, {
-      "aria-label": label,
-      title: label,
-      "data-pedal": name,
-      onpointerdown: press,
-      onpointerup: release,
-      onpointercancel: release,
-      onlostpointercapture: release,
-      oncontextmenu: (event) => event.preventDefault(),
-      onkeydown: (event) => isPress(event) && !event.repeat && press(event),
-      onkeyup: (event) => isPress(event) && release(),
-    });
-    return element;
-  }
-
-  function pedalOf(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return null;
-    const key = event.key.toLowerCase();
-    return Object.keys(PEDALS).find((name) => PEDALS[name].keys.includes(key)) ?? null;
-  }
-
+  wheel.listen(root, () => clock.running);
   root.addEventListener("keydown", (event) => {
-    if (!clock.running) return;
-    const pedal = pedalOf(event);
-    if (pedal) {
-      event.preventDefault(); // the page does not scroll while its reader steers
-      if (!event.repeat) hold(pedal);
-    } else if (event.key === "Escape") pause();
-  });
-  root.addEventListener("keyup", (event) => {
-    const pedal = pedalOf(event);
-    if (pedal) wheel.down.delete(pedal);
-  });
-  root.addEventListener("focusout", (event) => {
-    if (!root.contains(event.relatedTarget)) wheel.down.clear();
+    if (event.key === "Escape" && clock.running) pause();
   });
   latents.addEventListener("toggle", () => panel.show(dream.z));
   const listeners = Object.entries({

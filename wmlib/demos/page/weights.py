@@ -40,6 +40,8 @@ class WeightsConfig:
     """of a number in V's matrices: 8 or 16 (ours)"""
     memory_bits: Literal[8, 16] = 8
     """of a number in M's matrices: 8 or 16 (ours)"""
+    denoiser_bits: Literal[8, 16] = 8
+    """of a number in a denoiser's kernels and matrices: 8 or 16 (ours)"""
     block: PositiveInt = BLOCK
     """numbers that share a scale (ours: 64, which adds half a bit to each number)"""
 

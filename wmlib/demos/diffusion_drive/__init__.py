@@ -1,0 +1,1 @@
+"""Drive in the diffusion dream: a reader at the wheel of a denoiser."""
