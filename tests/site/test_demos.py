@@ -23,6 +23,7 @@ WHERE = {
     "book/06-reality.html": ["Dream quality explorer"],
     "book/07b-dreamerv3.html": ["Drag the reward scale", "Play Catch in a dream"],
     "book/07c-muzero.html": ["Play tic-tac-toe against MuZero"],
+    "book/07e-diamond.html": ["Drive in the diffusion dream"],
 }
 
 # What Tab should reach in a demo, in that order; a demo's own lists are unfolded before.
