@@ -19,9 +19,17 @@ import traitlets
 from PIL import Image
 from torch import Tensor
 
-from wmlib.agents.diamond import Denoiser, DenoiserConfig, SamplerConfig, UNetConfig, denoiser
+from wmlib.agents.diamond import (
+    Denoiser,
+    DenoiserConfig,
+    SamplerConfig,
+    UNetConfig,
+    denoiser,
+    load_denoiser,
+)
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig, State
+from wmlib.artifacts import artifact
 from wmlib.demos import DiffusionDrive, diffusion_drive
 from wmlib.demos.diffusion_drive.weights import (
     STEPS,
@@ -42,6 +50,7 @@ PARITY = 1e-3  # of pixels in [-1, 1]; of single layers a tenth
 LEVEL = 2 / 255  # what a byte more is there
 FINE = 2**20  # levels of a rounding that leaves arithmetic its say
 FRAMES = 10  # a second on one core, that a page must reach with three steps
+PAGE = 6_000_000  # bytes that all weights may take of a page
 BOOK = UNetConfig(channels=(32, 64, 128), depth=1, waves=32, group=32, fold=2)
 SMALL = UNetConfig(channels=(8, 16), depth=2, waves=3, group=4, fold=4)
 MODULES = [f"diffusion_drive/{name}.js" for name in ("kernels", "denoiser", "dream")]
@@ -70,6 +79,12 @@ def book() -> Denoiser:
 @pytest.fixture(scope="module")
 def small() -> Denoiser:
     return made(SMALL)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Denoiser:
+    """The denoiser of CarRacing that the book ships."""
+    return load_denoiser(artifact("diamond-car-racing"))
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +166,20 @@ def test_rounding_costs_little_and_more_bits_cost_less(small: Denoiser, begin: M
     sixteen = quantisation_cost(small, begin, config=WeightsConfig(denoiser_bits=16), horizon=3)
     assert eight.shape == (3,)
     assert sixteen[0] < eight[0] / 20 and (sixteen < eight).all() and eight[0] < 2
+
+
+def test_rounding_costs_the_shipped_one_less_than_a_level(
+    shipped: Denoiser, begin: Moments
+) -> None:
+    cost = quantisation_cost(shipped, begin, horizon=3)
+    assert (cost > 0).all() and (cost < 1).all(), cost
+
+
+def test_the_page_carries_no_more_than_it_may(
+    shipped: Denoiser, begin: Moments, agent: Agent
+) -> None:
+    widget = DiffusionDrive(shipped, moments=begin, world=agent)
+    assert (len(widget.weights) + len(widget.world)) * 4 / 3 < PAGE  # a page has bytes in base64
 
 
 def test_what_does_not_drive_is_refused(small: Denoiser, begin: Moments, agent: Agent) -> None:
@@ -367,6 +396,20 @@ def test_a_page_dreams_as_pytorch_does(
     differences = (ours - theirs).abs().amax((1, 2, 3))
     record_property("largest_differences", differences.tolist())
     assert (differences < PARITY).all(), differences
+
+
+@pytest.mark.parametrize("steps, wide", [(1, False), (3, False), (3, True)])
+def test_a_page_dreams_the_shipped_dream(
+    run: Script, shipped: Denoiser, begin: Moments, steps: int, wide: bool, record_property: Any
+) -> None:
+    """Five decisions of random driving, in bytes: trained weights make little of a level."""
+    sampler = SamplerConfig(steps=steps)
+    theirs = last(dream(as_packed(shipped), begin, actions(5), sampler, 11, wide))[1]
+    ours = dreamed(run, "simd", pack_denoiser(shipped, begin), steps, 255, 5, wide)
+    off = (ours - theirs).abs()
+    record_property("largest_levels", (off / LEVEL).amax((1, 2, 3)).tolist())
+    assert off.mean() < PARITY / 10 and float((off > PARITY).float().mean()) < 0.02
+    assert off.max() < LEVEL + PARITY
 
 
 @pytest.mark.parametrize("steps, wide", [*((steps, False) for steps in STEPS), (3, True)])

@@ -9,14 +9,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.agents.diamond import Denoiser, SamplerConfig, pixels, sample, schedule
+from wmlib.agents.diamond import Denoiser, SamplerConfig, next_frames, pixels, schedule
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts, warm_up
@@ -199,16 +198,10 @@ def dream(
         noise = torch.from_numpy(draws.standard_normal(frames.shape[2:])).float()
         noise = noise * sigmas[0] if wide else noise
         noisy = noise.expand(len(frames), -1, -1, -1)
-        frame = sample(partial(_denoise, denoiser, frames, chosen), noisy, sigmas)
+        frame = next_frames(denoiser, frames, chosen, noisy, sigmas)
         frames, chosen = torch.cat([frames[:, 1:], frame[:, None]], 1), chosen[:, 1:]
         dreamed.append(frame)
     return torch.stack(dreamed, 1)
-
-
-def _denoise(
-    denoiser: Denoiser, frames: Tensor, chosen: Tensor, noisy: Tensor, sigma: Tensor
-) -> Tensor:
-    return denoiser.denoise(noisy, sigma, frames, chosen)
 
 
 @typed
