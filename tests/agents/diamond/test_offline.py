@@ -90,7 +90,7 @@ def test_stopped_and_gone_on_with_ends_as_an_undisturbed_run(tmp_path: Path) -> 
     assert_equal_weights(resumed, undisturbed)
     assert_equal_weights(load_denoiser(tmp_path / "run"), undisturbed)
     assert seen == [6, 12]  # at 4 it was saved; what came after that is done anew
-    log = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    log = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[0] for line in log] == ["updates", "4", "8", "12"]
     with pytest.raises(ValueError, match="another run"):
         train_denoiser(Replay([film(9, 5)]), CONFIG, folder=tmp_path / "run", resume=True, **given)
@@ -154,7 +154,7 @@ def test_a_file_of_other_sizes_is_refused(tmp_path: Path) -> None:
     denoiser, made = Denoiser(DENOISER, (C, H, W), A), made_by(seed=0, steps=0, seconds=0)
     save_denoiser(tmp_path, denoiser, (C, H, W), A, made)
     assert_equal_weights(load_denoiser(tmp_path), denoiser)
-    manifest = json.loads((tmp_path / "denoiser.json").read_text())
+    manifest = json.loads((tmp_path / "denoiser.json").read_text(encoding="utf-8"))
     assert manifest["config"]["actions"] == A
     save_denoiser(tmp_path, denoiser, (C, H, W), A + 1, made)
     with pytest.raises(DamagedFileError, match="shapes"):
