@@ -1,6 +1,7 @@
 """What the benchmark of CarRacing's denoiser measures with: pictures, dreams, C at the wheel."""
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,15 @@ def moments(agent: Agent) -> "benchmark.Moments":
     )  # fmt: skip
     codes = Codes.of(drives, agent.vision.encode)
     return benchmark.Moments(drives, codes, codes.first + BEGIN, np.arange(2))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the drives were made: C's answers are compared to the last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small() -> Denoiser:
@@ -123,7 +133,7 @@ def test_c_drives_a_dream_as_it_drives_the_road(agent: Agent, moments: "benchmar
 
 
 def test_c_goes_on_with_a_real_drive(
-    agent: Agent, moments: "benchmark.Moments", monkeypatch: pytest.MonkeyPatch
+    agent: Agent, moments: "benchmark.Moments", monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
     monkeypatch.setattr(benchmark, "DRIVE", LENGTH - BEGIN)
     films = benchmark.driven_on(agent, moments)

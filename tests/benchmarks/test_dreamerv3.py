@@ -16,6 +16,7 @@ from wmlib.agents.dreamerv3.rssm import RSSMConfig
 from wmlib.agents.dreamerv3.world_model import WorldModelConfig
 from wmlib.episodes import run_episode
 from wmlib.exploration import random_policy
+from wmlib.nets.heads import unimix
 from wmlib.sequences import Stream
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "dreamerv3.py"
@@ -87,4 +88,9 @@ def test_what_is_a_number_is_taken_out_of_the_configuration() -> None:
     assert model.dynamics_weight == model.representation_weight == pytest.approx(0.55)
     assert benchmark.SET["without free nats"](config).world_model.free_nats == 0
     none = benchmark.SET["without unimix"](config)
-    assert none.world_model.rssm.unimix == none.behaviour.unimix == 0
+    share = none.world_model.rssm.unimix
+    assert share == none.behaviour.unimix < 1e-6
+    certain = torch.tensor([0.0, 200.0, -50.0], requires_grad=True)  # still has its logarithms
+    logs = unimix(certain, share)
+    (slope,) = torch.autograd.grad((logs.exp() * logs).sum(), certain)
+    assert logs.isfinite().all() and slope.isfinite().all() and (logs.exp().sum() - 1).abs() < 1e-6

@@ -132,7 +132,8 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     half = 3.182 * float(np.std(of["dreamer"], ddof=1)) / 2  # Student's t, 3 degrees of freedom
     assert f"**{np.mean(of['dreamer']):.0f}** ± {half:.0f}".replace("-", "−") in told
     assert all(row["real_steps"] == 20_000 and row["updates"] == 8000 for row in found)
-    told, found = line("| DreamerV3 on PixelCatch"), rows("dreamerv3")
+    told = line("| DreamerV3 on PixelCatch")
+    found = [row for row in rows("dreamerv3") if row["variant"] == "dreamerv3"]
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
     assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
     assert "**1.00** at all three scales" in told

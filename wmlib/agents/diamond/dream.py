@@ -64,7 +64,7 @@ def dream_frames(
     past = frames.shape[1]
     if actions.shape[1] < past:
         raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
-    sigmas, dreamed = schedule(sampler or SamplerConfig()), []
+    sigmas, dreamed = schedule(sampler or SamplerConfig()).to(frames), []
     for t in range(actions.shape[1] - past + 1):
         noise = width * torch.randn(frames[:, -1].shape, generator=generator).to(frames)
         drawn = next_frames(denoiser, frames, actions[:, t : t + past], noise, sigmas)

@@ -35,7 +35,7 @@ from wmlib.runs import Clock, own_run
 from wmlib.sequences import Stream
 from wmlib.storage import write_atomically
 from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Seed, Share, typed
+from wmlib.typed import LARGEST, NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
 
 FILE, KIND, STATE = "denoiser.safetensors", "denoiser", "state.safetensors"
 SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
@@ -79,12 +79,13 @@ def train_denoiser(
     config: OfflineConfig | None = None,
     *,
     steps: Annotated[int, Field(ge=1, lt=SEEDS)],
-    seed: Seed = 0,
+    seed: Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)] = 0,
     folder: str | Path | None = None,
     resume: bool = False,
     every: PositiveInt = 250,
     marks: Sequence[int] = (),
     after: Callable[[int, Denoiser], None] | None = None,
+    device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Denoiser:
     """A denoiser of the frames of these episodes, with averaged weights.
@@ -100,6 +101,7 @@ def train_denoiser(
         marks: updates after which `after` is called.
         after: called as `after(updates, denoiser)` with the averaged weights so far; once more
             where a run was killed soon after.
+        device: that it learns on, and is then.
         progress: show a bar.
 
     Returns:
@@ -114,7 +116,7 @@ def train_denoiser(
     """
     config = config or OfflineConfig()
     frame, actions = _spaces(replay)
-    denoiser = seeded(seed, lambda: Denoiser(config.denoiser, frame, actions))
+    denoiser = seeded(seed, lambda: Denoiser(config.denoiser, frame, actions)).to(device)
     run = _Run(denoiser, config, replay, steps, seed, marks, after)
     if folder is None:
         run.go_on(None, every, progress)
@@ -131,7 +133,7 @@ def train_denoiser(
                 run.go_on(place, every, progress)
                 made = made_by(seed=seed, steps=steps, seconds=clock.seconds)
             save_denoiser(place, run.averaged, frame, actions, made)
-        return load_denoiser(place)
+        return load_denoiser(place, device)
 
 
 def save_denoiser(
@@ -153,8 +155,8 @@ def save_denoiser(
     save_checkpoint(Path(folder, FILE), arrays, kind=KIND, config=saved, made=made)
 
 
-def load_denoiser(folder: str | Path) -> Denoiser:
-    """The denoiser that a folder holds.
+def load_denoiser(folder: str | Path, device: torch.device | str = "cpu") -> Denoiser:
+    """The denoiser that a folder holds, on a device.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -174,7 +176,7 @@ def load_denoiser(folder: str | Path) -> Denoiser:
     }
     check_arrays(path, KIND, arrays, expected)
     denoiser.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
-    return denoiser.requires_grad_(False).eval()
+    return denoiser.requires_grad_(False).eval().to(device)
 
 
 def _spaces(replay: Replay) -> tuple[tuple[int, int, int], int]:
@@ -234,18 +236,21 @@ class _Run:
             if step % 20 == 0:
                 bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
             done = step + 1
+            if self.after is not None and done in self.marks:
+                self.after(done, self.averaged)
             if state is not None and (done % every == 0 or done == self.steps):
                 save_state(state, identity, done, *parts)
                 write_atomically(state.with_name("log.csv"), table(self._rows(every)))
-            if self.after is not None and done in self.marks:
-                self.after(done, self.averaged)
 
     def _update(self, stream: Stream, step: int) -> float:
         config = self.config
         rng = np.random.default_rng([self.seed, step])
         generator = torch.Generator().manual_seed(self.seed * SEEDS + step)
         drawn = stream.draw(rng, config.batch, config.denoiser.past + 1)
-        frames, actions, _, begins, _ = (torch.from_numpy(a).movedim(1, 0) for a in drawn)
+        device = self.denoiser.network.last.weight.device
+        frames, actions, _, begins, _ = (
+            torch.from_numpy(a).movedim(1, 0).to(device) for a in drawn
+        )
         loss = self.denoiser.loss(pixels(frames), actions, begins.float(), generator)
         if not math.isfinite(value := loss.item()):
             raise NotFiniteError(f"the loss is {value} at step {step}")

@@ -137,7 +137,7 @@ class Dreamer:
         return losses(dream, begins, self.value, self.config.behaviour)
 
     def entropy(self, start: State, begins: Tensor, generator: torch.Generator) -> Tensor:
-        """Of the actions where dreams begin, in nats: the mean over states (S, ...) that count."""
+        """Of the actions where dreams begin, in nats: its mean, 0 at states that do not count."""
         noise = torch.randn(len(begins), self.actor.actions, generator=generator)
         return (begins * self.actor.entropy(start.features, noise.to(begins))).mean()
 

@@ -20,14 +20,16 @@ from wmlib.agents.dreamerv3.world_model import WorldModel
 
 REACH = 20.0
 """of evenly spaced bins: as far to either side as the exponents of DreamerV3's own"""
+NOTHING = 1e-8
+"""share of the uniform distribution where there should be none"""
 
 
 class NumberModel(WorldModel):
     """A world model whose reward head says a number and learns by squared error."""
 
     def expected_reward(self, features: Tensor) -> Tensor:
-        said: Tensor = self.reward(features)[..., 0]
-        return said
+        output: Tensor = self.reward(features)[..., 0]
+        return output
 
     def reward_loss(self, features: Tensor, rewards: Tensor) -> Tensor:
         return 0.5 * (self.expected_reward(features) - rewards).square()
@@ -37,13 +39,13 @@ class NumberCritic(Critic):
     """A critic that says a number and learns by squared error."""
 
     def forward(self, features: Tensor) -> Tensor:
-        said: Tensor = self.network(features)[..., 0]
-        return said
+        output: Tensor = self.network(features)[..., 0]
+        return output
 
     def loss(self, features: Tensor, returns: Tensor) -> Tensor:
-        said = self.forward(features)
+        output = self.forward(features)
         slow: Tensor = self.slow(features)[..., 0].detach()
-        return 0.5 * ((said - returns).square() + (said - slow).square())
+        return 0.5 * ((output - returns).square() + (output - slow).square())
 
 
 class Unit(Range):
@@ -86,11 +88,15 @@ def without_balance(config: DreamerV3Config) -> DreamerV3Config:
 
 
 def without_unimix(config: DreamerV3Config) -> DreamerV3Config:
-    """Dice and choices may become as certain as they like."""
+    """Dice and choices may become as certain as they like.
+
+    Not quite: a share of nothing at all would have logarithms of 0, and gradients that are no
+    numbers. This one is lost beside any chance that float32 tells from 1.
+    """
     model = config.world_model
     return replace(
-        config, world_model=replace(model, rssm=replace(model.rssm, unimix=0.0)),
-        behaviour=replace(config.behaviour, unimix=0.0),
+        config, world_model=replace(model, rssm=replace(model.rssm, unimix=NOTHING)),
+        behaviour=replace(config.behaviour, unimix=NOTHING),
     )  # fmt: skip
 
 

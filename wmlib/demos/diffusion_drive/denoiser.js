@@ -96,7 +96,7 @@ export class UNet {
   constructor(arrays, { network, past, actions, side }, kernels) {
     const { channels, depth, waves, group, fold } = network;
     const conditions = 2 * waves;
-    Object.assign(this, { arrays, kernels, past, actions, side, fold, conditions });
+    Object.assign(this, { kernels, past, side, fold, conditions });
     this.places = new Map();
     this.frequencies = take(arrays, "noise.frequencies", [waves]);
     const linear = (name, inputs) => ({

@@ -66,7 +66,7 @@ function build(root, model) {
   const run = button("Start", () => (clock.running ? pause() : start()), { "data-main": true });
   const once = button("One step", () => {
     if (clock.running) pause();
-    if (!busy) decide().then(() => rested("Paused"));
+    if (!busy) decide().then((counted) => counted && !clock.running && rested("Paused"), broken);
   });
   const again = button("Restart", () => reset(startNow, seedNow));
   const next = button("Another start", () =>
@@ -107,10 +107,12 @@ function build(root, model) {
       + `At ${number(1000 / spell, 1)} frames a second the dream keeps the pace of the road it learned.`;
     root.dataset.by = place.by;
     return undefined;
-  }).catch((error) => {
+  }).catch(broken);
+
+  function broken(error) {
     clock.remove();
     fail(root, NAME, error);
-  });
+  }
 
   function say(text) {
     status.textContent = text;
@@ -183,26 +185,27 @@ function build(root, model) {
     const now = performance.now();
     if (!clock.running || busy || !place || now < due) return;
     due = Math.max(due + spell, now - BEHIND * spell);
-    decide().then(go);
+    decide().then(go, broken);
   }
 
-  // One decision of the reader, and the answers of both dreams.
+  // One decision of the reader, and the answers of both dreams; whether it counted.
   async function decide() {
     const mine = turn;
     busy = true;
     await ready;
-    if (!place) return; // the page says why
+    if (!place || mine !== turn) return false; // the page says why, or another dream has begun
     const action = wheel.ease().slice();
     const asked = place.step(action, { steps, wide });
     other?.step(action);
     const { picture, milliseconds: taken } = await asked;
-    if (mine !== turn) return;
+    if (mine !== turn) return false;
     busy = false;
     decisions += 1;
     milliseconds = taken;
     times = [...times.slice(1 - KEPT), performance.now()];
     show(picture);
     if (clock.running) write();
+    return true;
   }
 
   function show(picture) {

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from wmlib.agents.diamond import Denoiser, SamplerConfig, next_frames, pixels, schedule
+from wmlib.agents.diamond.unet import AdaptiveGroupNorm
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts, warm_up
@@ -147,10 +148,17 @@ def check_denoiser(denoiser: Denoiser, begin: Moments, sampler: SamplerConfig) -
     if len(begin.frames) > MOST_STARTS:
         raise ValueError(f"a page carries at most {MOST_STARTS} moments, got {len(begin.frames)}")
     channels, coarsest = config.network.channels, network.fold * 2 ** (len(network.down) - 1)
+    norms = [part for part in network.modules() if isinstance(part, AdaptiveGroupNorm)]
+    together = [part.linear.out_features // 2 // part.groups for part in norms]
     if any(size % LANES for size in channels) or SIDE % (coarsest * PIXELS):
         raise ValueError(
             f"the page draws with channels in {LANES}s and rows of pixels in {PIXELS}s at every "
             f"level, got {channels} and {SIDE / coarsest:g} pixels at the last"
+        )
+    if any(size % PIXELS for size in together):
+        raise ValueError(
+            f"the page normalises channels in {PIXELS}s, got groups of {min(together)}: "
+            f"group = {config.network.group}"
         )
     if not config.least <= sampler.least <= sampler.most <= config.most:
         raise ValueError(
