@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 pytestmark = pytest.mark.site
 AXE = Path(__file__).parents[2] / "book" / "_vendor" / "tests" / "axe.min.js"
 LOAD = 6_000_000  # bytes of a page and of all that it asks for
+HEAVIER = {"book/07e-diamond.html": 8_000_000}  # it carries a denoiser, and V and M beside it
 SHARE = 0.25  # of a chapter's height at 1280 px that open code may take
 
 OPEN_CODE = """
@@ -88,7 +89,8 @@ def test_a_page_weighs_little(look: Any, site: Path, page_name: str) -> None:
     it.page.wait_for_load_state("networkidle")
     sizes = {path: path.stat().st_size for path in it.files if path.is_file()}
     assert len(sizes) > 5
-    assert sum(sizes.values()) <= LOAD, sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    load = HEAVIER.get(page_name, LOAD)
+    assert sum(sizes.values()) <= load, sorted(sizes.items(), key=lambda item: -item[1])[:8]
 
 
 def test_open_code_is_a_quarter_at_most(look: Any, site: Path, page_name: str) -> None:
