@@ -45,8 +45,8 @@ from wmlib.agents.diamond import (
     OfflineConfig,
     SamplerConfig,
     UNetConfig,
+    film,
     load_denoiser,
-    next_frames,
     pixels,
     save_denoiser,
     schedule,
@@ -178,13 +178,12 @@ class Dreamer(NamedTuple):
         chosen = torch.from_numpy(moments.codes.actions[moments.rows[:, None] + before[:-1]])
         sigmas, generator = schedule(self.sampler), torch.Generator().manual_seed(seed)
         width = sigmas[0] if self.wide else 1.0
-        frame = newest[:, -1]
+        dream = film(
+            self.denoiser, seen, chosen, lambda frame: act(pictures(frame)),
+            lambda: width * torch.randn(seen[:, -1].shape, generator=generator), sigmas,
+        )  # fmt: skip
         for _ in range(horizon):
-            actions = torch.cat([chosen, act(frame)[:, None]], 1)  # (M, L, A)
-            noise = width * torch.randn(seen[:, -1].shape, generator=generator)
-            drawn = next_frames(self.denoiser, seen, actions, noise, sigmas)
-            seen, chosen = torch.cat([seen[:, 1:], drawn[:, None]], 1), actions[:, 1:]
-            yield (frame := pictures(drawn))
+            yield pictures(next(dream))
 
 
 class Driver:

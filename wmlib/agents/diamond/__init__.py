@@ -13,7 +13,7 @@ from wmlib.agents.diamond.denoiser import (
     quantised,
     scales,
 )
-from wmlib.agents.diamond.dream import dream_frames, next_frames
+from wmlib.agents.diamond.dream import dream_frames, film, next_frames
 from wmlib.agents.diamond.offline import (
     OfflineConfig,
     load_denoiser,
@@ -45,6 +45,7 @@ __all__ = [
     "WorldModel",
     "WorldModelConfig",
     "dream_frames",
+    "film",
     "load_denoiser",
     "next_frames",
     "pixels",

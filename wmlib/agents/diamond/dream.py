@@ -7,6 +7,8 @@ Letters: B batch, T time, L past frames, C H W of a frame, A action.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor
 
@@ -32,6 +34,31 @@ def next_frames(
         (B, C, H, W) in [-1, 1].
     """
     return sample(lambda x, sigma: denoiser.denoise(x, sigma, frames, actions), noise, sigmas)
+
+
+def film(
+    denoiser: Denoiser,
+    frames: Tensor,
+    actions: Tensor,
+    act: Callable[[Tensor], Tensor],
+    draw: Callable[[], Tensor],
+    sigmas: Tensor,
+) -> Iterator[Tensor]:
+    """Dream without end: frames (B, C, H, W), one decision after the other.
+
+    Args:
+        denoiser: that dreams.
+        frames: (B, L, C, H, W) in [-1, 1], the newest last.
+        actions: (B, L - 1, A), each chosen in its frame; in the newest nothing is chosen yet.
+        act: newest frames (B, C, H, W) to actions (B, A).
+        draw: the noise (B, C, H, W) of the next frames.
+        sigmas: noise levels (n + 1,).
+    """
+    while True:
+        chosen = torch.cat([actions, act(frames[:, -1])[:, None]], 1)  # (B, L, A)
+        drawn = next_frames(denoiser, frames, chosen, draw(), sigmas)
+        frames, actions = torch.cat([frames[:, 1:], drawn[:, None]], 1), chosen[:, 1:]
+        yield drawn
 
 
 @typed
@@ -64,10 +91,11 @@ def dream_frames(
     past = frames.shape[1]
     if actions.shape[1] < past:
         raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
-    sigmas, dreamed = schedule(sampler or SamplerConfig()).to(frames), []
-    for t in range(actions.shape[1] - past + 1):
-        noise = width * torch.randn(frames[:, -1].shape, generator=generator).to(frames)
-        drawn = next_frames(denoiser, frames, actions[:, t : t + past], noise, sigmas)
-        frames = torch.cat([frames[:, 1:], drawn[:, None]], 1)
-        dreamed.append(drawn)
-    return torch.stack(dreamed, 1)
+    script = actions[:, past - 1 :].unbind(1)
+    told = iter(script)
+    dream = film(
+        denoiser, frames, actions[:, : past - 1], lambda _: next(told),
+        lambda: width * torch.randn(frames[:, -1].shape, generator=generator).to(frames),
+        schedule(sampler or SamplerConfig()).to(frames),
+    )  # fmt: skip
+    return torch.stack([next(dream) for _ in script], 1)

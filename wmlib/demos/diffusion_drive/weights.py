@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.agents.diamond import Denoiser, SamplerConfig, next_frames, pixels, schedule
+from wmlib.agents.diamond import Denoiser, SamplerConfig, film, pixels, schedule
 from wmlib.agents.diamond.unet import AdaptiveGroupNorm
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN
@@ -200,16 +200,16 @@ def dream(
     frames = pixels(torch.from_numpy(begin.frames))  # (S, L, 3, 64, 64)
     chosen = torch.from_numpy(begin.actions)  # (S, L - 1, 3)
     told = torch.from_numpy(np.broadcast_to(actions, (len(frames), *actions.shape[-2:])).copy())
-    dreamed = []
-    for action in told.float().unbind(1):  # (S, 3)
-        chosen = torch.cat([chosen, action[:, None]], 1)  # (S, L, 3)
+    script = told.float().unbind(1)  # (S, 3) each
+    following = iter(script)
+
+    def draw() -> Tensor:
         noise = torch.from_numpy(draws.standard_normal(frames.shape[2:])).float()
         noise = noise * sigmas[0] if wide else noise
-        noisy = noise.expand(len(frames), -1, -1, -1)
-        frame = next_frames(denoiser, frames, chosen, noisy, sigmas)
-        frames, chosen = torch.cat([frames[:, 1:], frame[:, None]], 1), chosen[:, 1:]
-        dreamed.append(frame)
-    return torch.stack(dreamed, 1)
+        return noise.expand(len(frames), -1, -1, -1)
+
+    frame = film(denoiser, frames, chosen, lambda _: next(following), draw, sigmas)
+    return torch.stack([next(frame) for _ in script], 1)
 
 
 @typed
