@@ -14,7 +14,7 @@ from typing import Any
 
 import joblib
 
-from wmlib.storage import write_atomically
+from wmlib.storage import alone_in, write_atomically
 
 Row = dict[str, Any]
 
@@ -30,6 +30,8 @@ def fill(
 ) -> list[Row]:
     """Measure the rows that `out` lacks; all of them, in the end.
 
+    Two processes may fill one file: what the other has found meanwhile stays.
+
     Args:
         out: the result's file, `{..., "rows": [...]}`.
         names: of the rows.
@@ -38,16 +40,22 @@ def fill(
         jobs: rows at a time.
         shown: fields of a new row that are printed.
     """
-    rows: list[Row] = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
+    rows = _rows(out)
     missing = [name for name in names if not any(name.items() <= row.items() for row in rows)]
     found = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
         joblib.delayed(measure)(name) for name in missing
     )
     for row in found:
-        rows.append(row)
         print(json.dumps({key: row[key] for key in row if key in shown}), flush=True)
-        text = json.dumps({**about(rows), "rows": rows}, indent=1) + "\n"
-        write_atomically(out, text.encode())
+        with alone_in(out.parent):
+            rows = [*_rows(out), row]
+            text = json.dumps({**about(rows), "rows": rows}, indent=1) + "\n"
+            write_atomically(out, text.encode())
+    return rows
+
+
+def _rows(out: Path) -> list[Row]:
+    rows: list[Row] = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.exists() else []
     return rows
 
 

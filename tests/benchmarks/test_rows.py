@@ -1,6 +1,7 @@
 """Rows of a result: none is measured twice, none is lost."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,18 @@ def test_what_is_there_is_not_measured_again_and_nothing_is_lost(tmp_path: Path)
     assert asked == [0, 1, 2, 2, 3]
     assert rows == [{"seed": seed, "square": seed**2} for seed in range(4)]
     assert json.loads(out.read_text(encoding="utf-8")) == {"count": 4, "rows": rows}
+
+
+def test_two_processes_fill_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+
+    def run(name: str, meanwhile: Callable[[], object]) -> None:
+        def measure(row: Row) -> Row:
+            meanwhile()
+            return row
+
+        fill(out, [{"name": name}], measure, lambda rows: {"count": len(rows)}, shown=("name",))
+
+    run("one", lambda: run("other", lambda: None))
+    rows = [{"name": "other"}, {"name": "one"}]
+    assert json.loads(out.read_text(encoding="utf-8")) == {"count": 2, "rows": rows}
