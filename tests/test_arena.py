@@ -23,6 +23,7 @@ import torch
 from packaging.version import Version
 
 from wmlib import arena
+from wmlib.agents.dreamerv3 import BehaviourConfig, DreamerV3Config, RSSMConfig, WorldModelConfig
 from wmlib.agents.muzero import ONE_PLAYER, MuZero, NetworkConfig, Spaces
 from wmlib.arena import (
     EPISODES,
@@ -356,6 +357,8 @@ def test_the_command_says_how_each_did(tmp_path: Path, capsys: pytest.CaptureFix
         ({"--agents": "dqn@"}, "unknown agent 'dqn@'"),
         ({"--agents": "dqn@-1"}, "unknown agent 'dqn@-1'"),
         ({"--agents": "dqn@007"}, "unknown agent 'dqn@007'"),
+        ({"--agents": "world-models@7"}, "unknown agent 'world-models@7'; .*, dreamerv3@N, .*"),
+        ({"--agents": "iris@0"}, "iris needs at least one update, got 'iris@0'"),
         ({"--agents": "random,random"}, "enters once, got 'random' twice in 'random,random'"),
         ({"--agents": "dqn,random,dqn"}, "enters once, got 'dqn' twice"),
         ({"--steps": "3"}, "steps must be at least 4, got 3"),
@@ -484,6 +487,31 @@ def test_muzero_trains_in_its_own_worlds_and_is_examined_as_it_is(
     assert len(seeds) == len(set(seeds)) > 9
     assert set(seeds) <= set(range(2 * arena.SEEDS, 2 * arena.SEEDS + arena.EXAMINED))
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(weights))
+
+
+SMALL_V3 = DreamerV3Config(
+    world_model=WorldModelConfig(RSSMConfig(16, 2, 2, 4, 8), units=8, embedding=8, bins=9),
+    behaviour=BehaviourConfig(horizon=2, units=8), first=20, batch=2, length=4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("updates", "expected"), [(None, 83), (7, 7), (200, 200)])
+def test_an_agent_that_learns_makes_as_many_updates_as_it_is_told(
+    updates: int | None, expected: int, tmp_path: Path
+) -> None:
+    entered = replace(entrants("dreamerv3")["dreamerv3"], config=SMALL_V3, updates=updates)
+    (row,) = race(
+        {"dreamerv3": entered}, CATCH, steps=83, seeds=1, out=tmp_path / "arena.json",
+        progress=False,
+    )  # fmt: skip
+    assert row["updates"] == expected
+    assert row["made"]["settings"]["config"]["ratio"] == pytest.approx(expected / 83)
+
+
+def test_a_number_of_updates_goes_with_the_name() -> None:
+    for name in ("dreamer", "dreamerv3", "iris", "diamond", "muzero"):
+        plain, told = (entrants(each)[each] for each in (name, f"{name}@12500"))
+        assert told == replace(plain, updates=12_500) and plain.updates is None  # type: ignore
 
 
 def test_muzero_refuses_what_it_cannot_act_in_or_count() -> None:

@@ -256,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
     arena.add_argument(
         "--agents",
         required=True,
-        help="a list such as random,dqn,ppo; dqn@12000 makes 12,000 updates",
+        help="a list such as random,dreamerv3,dqn; dqn@12000 makes 12,000 updates",
     )
     arena.add_argument("--out", type=Path, required=True, help="the table, .json; it grows")
     _jobs(arena)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -29,7 +29,7 @@ from wmlib.learning import check_steps, repeat_of
 AGENTS = (
     "random", "world-models", "dreamer", "dreamerv3", "iris", "diamond", "muzero", "dqn", "ppo",
 )  # fmt: skip
-RIVALS = ("dqn", "ppo")
+COUNTED = AGENTS[2:]
 """these take a number of updates too, as in dqn@12000"""
 
 
@@ -75,17 +75,20 @@ class LearnerEntrant:
     """as `train_dreamer`"""
     fit: Callable[[gym.Space, gym.Space], object]
     """refuses spaces of observations and actions that it can do nothing with"""
-    first: int
-    """real steps of random play"""
+    config: Any
+    """of a run, with `first` real steps of random play, and a `ratio` of updates to real steps"""
+    updates: int | None = None
+    """of a run; None: as many as the ratio comes to"""
 
     def check(self, env: gym.Env, steps: int) -> None:
         self.fit(env.observation_space, env.action_space)
-        check_steps(env, steps, self.first, examinations(steps))
+        check_steps(env, steps, self.config.first, examinations(steps))
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         agent = self.train(
             env_id, steps=steps, seed=seed, marks=examinations(steps),
             after=lambda used, agent: examine(used, agent.policy()), progress=False,
+            config=paced(self.config, steps, self.updates),
         )  # fmt: skip
         return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
 
@@ -95,6 +98,8 @@ class MuZeroEntrant:
     """MuZero, whose games are cut off where it is examined, with a search as in training."""
 
     config: MuZeroConfig = ONE_PLAYER
+    updates: int | None = None
+    """as of `LearnerEntrant`"""
 
     def check(self, env: gym.Env, steps: int) -> None:
         of_muzero(env.observation_space, env.action_space)
@@ -103,12 +108,27 @@ class MuZeroEntrant:
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         world = GymWorld(env_id, range(seed * SEEDS, seed * SEEDS + EXAMINED))
-        agent = MuZero(WorldSpaces.of(world), self.config, seed)
+        agent = MuZero(WorldSpaces.of(world), paced(self.config, steps, self.updates), seed)
         run = Run(agent, world, steps, None)
         for mark in examinations(steps):
             run.reach(mark)
             examine(mark, agent.policy())
         return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
+
+
+def paced(config: Any, steps: int, updates: int | None) -> Any:
+    """A configuration whose `ratio` comes to so many updates in so many real steps."""
+    return config if updates is None else replace(config, ratio=updates / steps)
+
+
+LEARNERS: Mapping[str, LearnerEntrant] = {
+    "dreamer": LearnerEntrant(
+        train_dreamer, partial(of_dreamer, DreamerConfig()), DreamerConfig()
+    ),
+    "dreamerv3": LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config()),
+    "iris": LearnerEntrant(train_iris, of_iris, IRISConfig()),
+    "diamond": LearnerEntrant(train_diamond, of_diamond, DiamondConfig()),
+}  # fmt: skip
 
 
 def _learned(agent: Any) -> int:
@@ -135,27 +155,21 @@ def entrants(names: str) -> dict[str, Entrant]:
 def _entrant(name: str) -> Entrant:
     kind, at, number = name.partition("@")
     whole = number.isascii() and number.isdigit() and number == str(int(number))
-    if kind not in AGENTS or (at and not (kind in RIVALS and whole)):
+    if kind not in AGENTS or (at and not (kind in COUNTED and whole)):
         raise ValueError(
             f"unknown agent {name!r}; there are {', '.join(AGENTS)}, and with a number of updates "
-            f"{', '.join(f'{rival}@N' for rival in RIVALS)}"
+            f"{', '.join(f'{counted}@N' for counted in COUNTED)}"
         )
+    updates = int(number) if at else None
     if kind == "random":
         return RandomEntrant()
-    if kind == "dreamer":
-        return LearnerEntrant(
-            train_dreamer, partial(of_dreamer, DreamerConfig()), DreamerConfig().first
-        )
-    if kind == "dreamerv3":
-        return LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config().first)
-    if kind == "iris":
-        return LearnerEntrant(train_iris, of_iris, IRISConfig().first)
-    if kind == "diamond":
-        return LearnerEntrant(train_diamond, of_diamond, DiamondConfig().first)
-    if kind == "muzero":
-        return MuZeroEntrant()
     if kind == "world-models":
         return WorldModelsEntrant()
+    if kind in (*LEARNERS, "muzero"):
+        if updates == 0:
+            raise ValueError(f"{kind} needs at least one update, got {name!r}")
+        entrant = LEARNERS.get(kind, MuZeroEntrant())
+        return replace(entrant, updates=updates)
     try:
         from wmlib.rivals import DQNEntrant, PPOEntrant
     except ImportError as error:
@@ -163,5 +177,4 @@ def _entrant(name: str) -> Entrant:
             f"{name} needs stable-baselines3, which is not installed ({error}): "
             "pip install --no-deps -r requirements-arena.txt"
         ) from error
-    updates = int(number) if at else None
     return DQNEntrant(updates) if kind == "dqn" else PPOEntrant(updates)
