@@ -188,3 +188,27 @@ def test_muzero_on_the_pole_is_told_with_all_its_seeds() -> None:
     half = 3.182 * gains.std(ddof=1) / math.sqrt(4)
     mean, low, high = (f"{gains.mean() + k * half:.1f}".replace("-", "−") for k in (0, -1, 1))
     assert abs(gains.mean()) < half and f"50 simulations less none: {mean} [{low}, {high}]" in told
+
+
+def test_who_plays_pixelcatch_is_told_with_all_their_seeds() -> None:
+    told, found = line("| World Models and MuZero on PixelCatch"), rows("arena")
+    begins = {"calm": told.split("With wind")[0], "windy": told.split("With wind")[1]}
+    worlds = {"calm": "wmlib/PixelCatch-v0", "windy": "wmlib/WindyPixelCatch-v0"}
+    for kind, world in worlds.items():
+        of: dict[str, list[float]] = {}
+        for row in found:
+            if row["world"] == world:
+                assert row["real_steps"] == 3000 and len(row["evaluations"][-1]["returns"]) == 100
+                scores = of.setdefault(row["agent"], [])
+                scores.append(float(np.mean(row["evaluations"][-1]["returns"])))
+        means = {agent: f"{np.mean(scores):.2f}".replace("-", "−") for agent, scores in of.items()}
+        spread = " and ".join(
+            f"**{means[agent]}** ({min(of[agent]):.2f} to {max(of[agent]):.2f})"
+            for agent in ("world-models", "muzero")
+        ).replace("-", "−")
+        assert spread in begins[kind]
+        assert len(of["world-models"]) == len(of["muzero"]) == len(of["dqn"]) == 5
+        more = " and " if kind == "windy" else ", with 10,000 updates "
+        assert f"{means['dqn']}{more}{means['dqn@10000']}, PPO {means['ppo']}" in begins[kind]
+        if kind == "calm":
+            assert f"random {means['random']}" in told and "five seeds each" in told
