@@ -6,6 +6,11 @@
 A row is one run: 20,000 real steps (action repeats counted), and then ten fresh episodes without
 exploration. The runs of Dreamer itself are kept under runs/ and go on after a kill (the seconds are
 then those of the last process); rows that are there are skipped.
+
+"SAC" is the model-free rival, from the last three pictures (`sac.py`, which says what it needs). A
+decision is two real steps for it too, and one update follows each decision but the first 100: 9,900
+of them. Dreamer makes 8,000, so SAC with "as many updates" would be nearly the same agent, and is
+left out.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import argparse
 import dataclasses
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import gymnasium as gym
@@ -26,9 +32,10 @@ from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
 from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, recording, reinforce, use_rssm
 from wmlib.agents.dreamer.agent import fitted
 from wmlib.agents.dreamer.behaviour import losses, weights_of
+from wmlib.episodes import Policy
 from wmlib.evaluation import evaluate
 from wmlib.imagination import imagine
-from wmlib.learning import SEEDS, learn_online
+from wmlib.learning import SEEDS, learn_online, repeat_of
 from wmlib.returns import lambda_returns
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +68,8 @@ class Reinforcing(Dreamer):
 
 
 RSSMS = {"dreamer without dice": PathOnly, "dreamer without path": DiceOnly}
-AGENTS = ("dreamer", *RSSMS, "dreamer by REINFORCE", "dreamer without entropy")
+DREAMERS = ("dreamer", *RSSMS, "dreamer by REINFORCE", "dreamer without entropy")
+AGENTS = (*DREAMERS, "SAC")
 
 
 def begun(kind: str, env: gym.Env, seed: int, config: DreamerConfig = CONFIG) -> Dreamer:
@@ -75,10 +83,8 @@ def begun(kind: str, env: gym.Env, seed: int, config: DreamerConfig = CONFIG) ->
     return agent
 
 
-def measure(name: Row) -> Row:
-    """One run, and its verdict."""
-    torch.set_num_threads(1)
-    kind, seed, began = name["agent"], name["seed"], time.process_time()
+def dreaming(kind: str, seed: int) -> tuple[Policy, Row]:
+    """A kind of Dreamer after a run, and what its row says of that."""
     if kind == "dreamer":
         folder = ROOT / "runs" / "dreamer" / f"{seed}"
         agent = train_dreamer(
@@ -91,13 +97,33 @@ def measure(name: Row) -> Row:
             agent, env, steps=STEPS, seed=seed, first=CONFIG.first, ratio=CONFIG.ratio,
             progress=False,
         )  # fmt: skip
+    return agent.policy(), {"real_steps": STEPS, "updates": int(CONFIG.ratio * STEPS + 1e-9)}
+
+
+def model_free(seed: int, steps: int = STEPS) -> tuple[Policy, Row]:
+    """SAC after a run in the episodes that Dreamer plays with that seed."""
+    import sac
+
+    env = sac.SameTrials(gym.make(ENV_ID), seed * SEEDS)
+    repeat = repeat_of(env)
+    model = sac.learned(sac.Stacked(env), steps // repeat, seed)
+    return sac.Quiet(model), {
+        "real_steps": model.num_timesteps * repeat, "updates": model._n_updates,
+        "pictures": sac.FRAMES, "batch": model.batch_size,
+        "stable-baselines3": version("stable-baselines3"),
+    }  # fmt: skip
+
+
+def measure(name: Row) -> Row:
+    """One run, and its verdict."""
+    torch.set_num_threads(1)
+    kind, seed, began = name["agent"], name["seed"], time.process_time()
+    policy, said = model_free(seed) if kind == "SAC" else dreaming(kind, seed)
     seconds = time.process_time() - began
     score = evaluate(
-        agent.policy(), ENV_ID, episodes=EPISODES, seed=seed * SEEDS + FIRST, n_jobs=1,
-        progress=False,
-    )  # fmt: skip
-    return name | {
-        "real_steps": STEPS, "updates": int(CONFIG.ratio * STEPS + 1e-9),
+        policy, ENV_ID, episodes=EPISODES, seed=seed * SEEDS + FIRST, n_jobs=1, progress=False
+    )
+    return name | said | {
         "mean": round(score.mean, 1),
         "returns": [round(one, 1) for one in score.returns], "cpu_seconds": round(seconds, 1),
     }  # fmt: skip

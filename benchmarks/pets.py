@@ -7,7 +7,7 @@ The parts:
 - pets: PE-TSinf, the bar (mean of trials 8 to 10 at least -250), and the ablation D, P, DE;
 - oracle: the same search on the true dynamics, on the same trials: what a perfect model would earn;
 - sac: stable-baselines3's SAC on the same trials, with the settings of rl-baselines3-zoo, and with
-  as many updates in those 2,000 steps as PETS' model has;
+  as many updates in those 2,000 steps as PETS' model has (`sac.py`);
 - horizon: open-loop errors of 1, 3, 5 and 7 members on held-out real episodes;
 - speed: a planning step beside mbrl-lib's, with the same weights. Run it alone, on an idle machine.
 
@@ -56,7 +56,6 @@ KINDS = {
     "P": CONFIG.variant("P"),
     "DE": CONFIG.variant("DE"),
 }
-SAC_RATE = 1e-3
 MEMBERS, AHEAD, PARTICLES = (1, 3, 5, 7), 30, 105
 SPEEDS = {
     "ours": CONFIG,
@@ -106,43 +105,16 @@ def oracle(seed: int) -> Row:
     return {"returns": rounded(episode.total_reward for episode in episodes)}
 
 
-class SameTrials(gym.Wrapper):
-    """Resets with the seeds that `train_pets` gives its trials, and keeps the returns."""
-
-    def __init__(self, env: gym.Env, seed: int) -> None:
-        super().__init__(env)
-        self.seed, self.returns = seed, []
-
-    def reset(self, **options: Any) -> tuple[Any, dict]:
-        seed = 1000 * self.seed + len(self.returns)
-        self.returns.append(0.0)
-        return self.env.reset(seed=seed)
-
-    def step(self, action: Any) -> tuple:
-        result = self.env.step(action)
-        self.returns[-1] += float(result[1])
-        return result
-
-
 def sac(kind: str, seed: int) -> Row:
     """Returns of training episodes, on the trials of `pets`; and what it earns in the end without
     noise, on the last three of those trials again."""
-    from stable_baselines3 import SAC
+    from sac import Quiet, SameTrials, learned
 
     updates = {"zoo": 1, "as many updates": 8}[kind]
-    env, began = SameTrials(gym.make(ENV_ID), seed), time.perf_counter()
-    model = SAC("MlpPolicy", env, learning_rate=SAC_RATE, gradient_steps=updates, seed=seed,
-                device="cpu")  # fmt: skip
-    model.learn(TRIALS * STEPS)
-
-    class Mean:  # SAC's policy without its noise
-        def reset(self, rng: np.random.Generator) -> None: ...
-
-        def act(self, observation: np.ndarray) -> np.ndarray:
-            return model.predict(observation, deterministic=True)[0]
-
+    env, began = SameTrials(gym.make(ENV_ID), 1000 * seed), time.perf_counter()
+    model = learned(env, TRIALS * STEPS, seed, updates)
     again = range(1000 * seed + TRIALS - 3, 1000 * seed + TRIALS)
-    quiet = [run_episode(gym.make(ENV_ID), Mean(), trial).total_reward for trial in again]
+    quiet = [run_episode(gym.make(ENV_ID), Quiet(model), trial).total_reward for trial in again]
     return {
         "returns": rounded(env.returns[:TRIALS]),
         "without_noise": rounded(quiet),
@@ -343,7 +315,7 @@ def made(options: argparse.Namespace) -> Row:
     return {
         "command": f"python benchmarks/pets.py --jobs {options.jobs} --seeds {options.seeds}",
         "configuration": dataclasses.asdict(CONFIG),
-        "sac": {"learning_rate": SAC_RATE, "policy": "MlpPolicy", "source": "rl-baselines3-zoo"},
+        "sac": {"policy": "MlpPolicy", "source": "rl-baselines3-zoo; see benchmarks/sac.py"},
         "versions": versions,
     }
 

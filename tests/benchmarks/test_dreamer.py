@@ -27,7 +27,7 @@ SMALL = DreamerConfig(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", benchmark.AGENTS)
+@pytest.mark.parametrize("kind", benchmark.DREAMERS)
 def test_every_kind_learns(kind: str) -> None:
     env, stream = gym.make(benchmark.ENV_ID), Stream()
     stream.extend(run_episode(env, random_policy(env.action_space), 0, max_steps=30))
