@@ -131,7 +131,18 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert "four seeds" in told and len(with_it) == 4 and min(of["dreamer"]) >= -250
     half = 3.182 * float(np.std(of["dreamer"], ddof=1)) / 2  # Student's t, 3 degrees of freedom
     assert f"**{np.mean(of['dreamer']):.0f}** ± {half:.0f}".replace("-", "−") in told
-    assert all(row["real_steps"] == 20_000 and row["updates"] == 8000 for row in found)
+    updates = {row["agent"]: row["updates"] for row in found}
+    assert updates.pop("SAC") == 9900 and set(updates.values()) == {8000}
+    assert all(row["real_steps"] == 20_000 for row in found)
+    rivals = {row["seed"] for row in found if row["agent"] == "SAC"}
+    beside = [
+        [f"{np.mean(row['returns']):.0f}".replace("-", "−") for row in found
+         if row["agent"] == agent and row["seed"] in rivals]
+        for agent in ("SAC", "dreamer")
+    ]  # fmt: skip
+    theirs, ours = (f"{', '.join(means[:-1])} and {means[-1]}" for means in beside)
+    count = {2: "two", 3: "three"}[len(rivals)]
+    assert f"9,900 updates: {theirs} ({count} seeds, with which Dreamer has {ours})" in told
     told = line("| DreamerV3 on PixelCatch")
     found = [row for row in rows("dreamerv3") if row["variant"] == "dreamerv3"]
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
