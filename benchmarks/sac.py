@@ -11,8 +11,8 @@ SAC has no memory. Where one picture hides the speed it is given the last three,
 is in the literature (Yarats et al. 2019, "Improving Sample Efficiency in Model-Free Reinforcement
 Learning from Images"). It sees them through convolutions of the sizes of Dreamer's encoder, once
 for the actor and once for the critics: stable-baselines3's own need sides of 36 pixels. An update
-from pixels is of 128 transitions (as Yarats et al. have it): with 256 a run takes a quarter of an
-hour of one core.
+from pixels is of 128 transitions (as RAD's is, Laskin et al. 2020): with 256 a run takes a quarter
+of an hour of one core.
 """
 
 from __future__ import annotations
