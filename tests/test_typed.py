@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from wmlib.shapes import Shape, WrongTypeError, as_array, check_shape
+from wmlib.shapes import Like, Shape, WrongTypeError, as_array, check_shape
 from wmlib.typed import (
     LARGEST,
     Finite,
@@ -97,6 +97,32 @@ def test_a_function_is_called_with_what_fits_and_not_with_the_rest() -> None:
     ):
         with pytest.raises(TypeError, match=message):
             drive(*args, **options)
+
+
+class Driver:
+    def act(self) -> int:
+        return 0
+
+
+class Robot(Driver):
+    def reset(self) -> None:
+        """Begin."""
+
+
+@typed
+def hire(driver: Annotated[Driver, Like("act", "reset")] | None) -> None:
+    """Let somebody drive."""
+
+
+def test_an_object_of_any_class_fits_if_it_has_what_is_asked() -> None:
+    class Stranger:
+        act, reset = 1, 2
+
+    for one in (Robot(), Stranger(), None):
+        hire(one)  # type: ignore[arg-type]
+    for wrong in (Driver(), Robot, 3):
+        with pytest.raises(WrongTypeError, match=r"^driver must be a Driver with act and reset"):
+            hire(wrong)  # type: ignore[arg-type]
 
 
 @typed

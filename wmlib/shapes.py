@@ -124,6 +124,29 @@ class Shape:
         return value
 
 
+class Like:
+    """What an object has, in an annotation: with these attributes it fits, whatever its class.
+
+    A class itself does not: it has them too, but nothing in them.
+    """
+
+    def __init__(self, *attributes: str) -> None:
+        self.attributes = attributes
+
+    def __str__(self) -> str:
+        return f"with {' and '.join(self.attributes)}"
+
+    def fault(self, value: Any, kind: Any) -> tuple[str, str]:
+        """What a value that does not fit should be, and what it is."""
+        return f"{named(kind)} {self}", described(value)
+
+    def check(self, value: Any) -> Any:
+        """`value` itself, or a ValueError."""
+        if isinstance(value, type) or not all(hasattr(value, one) for one in self.attributes):
+            raise ValueError
+        return value
+
+
 KINDS = {"real": ("float", "bfloat", "int", "uint", "bool"), "whole": ("int", "uint")}
 
 

@@ -2,10 +2,11 @@
 
 `@typed` stands before a public function, and before a dataclass of hyper-parameters. A range stands
 in the annotation (`PositiveInt`, `Annotated[float, Field(gt=0, le=1)]`), and so does the shape of
-an array (`Annotated[np.ndarray, Shape("T", 3)]`; a letter is one size throughout a call). pydantic
-checks, and converts nothing: "3" is no 3, True is no 1. What does not fit is one error in one line,
-with the name, the value and what was expected. What a loop calls at every step (a network's forward
-pass) has no such check.
+an array (`Annotated[np.ndarray, Shape("T", 3)]`; a letter is one size throughout a call), and what
+an object of any class must have (`Annotated[Policy, Like("reset", "act")]`). pydantic checks, and
+converts nothing: "3" is no 3, True is no 1. What does not fit is one error in one line, with the
+name, the value and what was expected. What a loop calls at every step (a network's forward pass)
+has no such check.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, GetPydanticSchema, TypeAdapter, ValidationError
 from pydantic_core import core_schema
 
-from wmlib.shapes import Shape, WrongTypeError, described, named
+from wmlib.shapes import Like, Shape, WrongTypeError, described, named
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -70,24 +71,22 @@ def typed(function: Checked) -> Checked:
 
 def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Arguments, Result]:
     names = list(inspect.signature(function).parameters)
-    checks: dict[str, Callable[..., None]] = {}
 
-    def resolve() -> None:
+    @functools.cache
+    def checks() -> dict[str, Callable[..., None]]:
         hints = get_type_hints(owner, include_extras=True)
-        checks.update({name: check_of(hint) for name, hint in hints.items()})
+        return {name: check_of(hint) for name, hint in hints.items() if _strict(hint) != Any}
 
-    with contextlib.suppress(NameError):  # a class that is defined further down
-        resolve()
+    with contextlib.suppress(NameError):  # a class that is defined further down: at the first call
+        checks()
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        if not checks:  # by now every class that is named exists
-            resolve()
         sizes: Sizes = {}
         given = dict(zip(names, args, strict=False)) | kwargs
-        for name in names:
-            if name in given and name in checks:
-                checks[name](name, given[name], sizes)
+        for name, check in checks().items():
+            if name in given:
+                check(name, given[name], sizes)
         return function(*args, **kwargs)
 
     return checked
@@ -161,10 +160,12 @@ def _strict(hint: Any) -> Any:
     """The same for pydantic, which shall look at a value and not convert it."""
     kind, parts = _parts(hint)
     if kind is Annotated:
-        extras = (AfterValidator(x.check) if isinstance(x, Shape) else x for x in parts[1:])
-        return Annotated[(_strict(parts[0]), *extras)]
+        any_class = any(isinstance(x, Like) for x in parts[1:])
+        extras = (AfterValidator(x.check) if isinstance(x, Shape | Like) else x for x in parts[1:])
+        return Annotated[(Any if any_class else _strict(parts[0]), *extras)]
     if kind in (Union, types.UnionType):
-        return Union[tuple(map(_strict, parts))]  # noqa: UP007
+        kinds = tuple(map(_strict, parts))
+        return Any if Any in kinds else Union[kinds]  # noqa: UP007
     if kind is tuple and parts:
         return tuple[tuple(part if part is ... else _strict(part) for part in parts)]  # type: ignore[misc]
     if kind is Literal:
@@ -208,8 +209,8 @@ def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
 
 
 def _fault(value: Any, base: Any, extras: Iterable[Any]) -> tuple[str, str, type[ValueError]]:
-    for shape in (one for one in extras if isinstance(one, Shape)):
-        return *shape.fault(value, base), WrongTypeError
+    for looks in (one for one in extras if isinstance(one, Shape | Like)):
+        return *looks.fault(value, base), WrongTypeError
     return _limits(base, extras), described(value), ValueError
 
 
@@ -242,7 +243,7 @@ def _limits(base: Any, extras: Iterable[Any]) -> str:
 def _words(hint: Any) -> str:
     kind, parts = _parts(hint)
     if kind is Annotated:
-        return _words(parts[0])
+        return " ".join((_words(parts[0]), *(str(x) for x in parts[1:] if isinstance(x, Like))))
     if kind in (Union, types.UnionType):
         return " or ".join(_words(part) for part in parts)
     if kind is Literal:

@@ -28,7 +28,7 @@ RANGES = {
     "PositiveInt": "int", "NonNegativeInt": "int", "Seed": "int",
     "Finite": "float", "PositiveFloat": "float", "NonNegativeFloat": "float", "Share": "float",
     "PositiveShare": "float", "ProperShare": "float", "Propagation": "str",
-    "Temperature": "float", "Price": "float",
+    "Temperature": "float", "Price": "float", "Positive": "float", "Weight": "float",
 }  # fmt: skip
 
 Cell = dict[str, Any]

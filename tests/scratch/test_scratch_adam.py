@@ -37,14 +37,14 @@ def test_a_loss_that_is_not_finite_stops_at_its_step():
 
 @pytest.mark.parametrize("lr", [0, -1, np.inf, "fast", "0.1", 1e300, None])
 def test_a_bad_rate_is_named(lr):
-    with pytest.raises(ValueError, match="lr must be a finite number above 0"):
+    with pytest.raises(ValueError, match=r"lr must be (a number|in \[1e-100, 1e\+100\]), got"):
         Adam(lr)
 
 
 @pytest.mark.parametrize("name", ["beta1", "beta2"])
 @pytest.mark.parametrize("decay", [1, -0.1, np.nan, "0.9"])
 def test_a_decay_that_is_none_is_named(name, decay):
-    with pytest.raises(ValueError, match=rf"{name} must be in \[0, 1\), got '?{decay}"):
+    with pytest.raises(ValueError, match=rf"{name} must be (a number|in \[0, 1\)), got '?{decay}"):
         Adam(**{name: decay})
-    with pytest.raises(ValueError, match="eps must be a finite number above 0, got 0"):
+    with pytest.raises(ValueError, match=r"eps must be in \[1e-100, 1e\+100\], got 0"):
         Adam(eps=0)

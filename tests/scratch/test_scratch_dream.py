@@ -143,7 +143,7 @@ def test_bad_input_is_named():
     obs = np.full((2, 9), 0.5)
     nan = np.full(9, np.nan)
     for call, words in [
-        (lambda: dream_episode(V, M, C, obs, horizon=0), "horizon must be an integer >= 1, got 0"),
+        (lambda: dream_episode(V, M, C, obs, horizon=0), "horizon must be at least 1, got 0"),
         (lambda: dream_episode(V, M, C, obs, horizon=2.5), "horizon"),
         (lambda: dream_episode(V, M, C, obs, temperature=0), "temperature"),
         (lambda: dream_episode(V, M, C, obs[:, 1:]), "start_obs must have shape"),
@@ -151,9 +151,12 @@ def test_bad_input_is_named():
         (lambda: dream_episode(V, M, C, obs, temperature=1e300), r"temperature .*, got 1e\+300"),
         (lambda: dream_episode(V, M, C, obs, temperature="1"), "temperature .* got '1'"),
         (lambda: dream_episode(V, M, C, obs, reward_fn=3), "reward_fn must be a function, got 3"),
-        (lambda: dream_episode(V, M, 3, obs), "C must be a model that has act, got 3"),
-        (lambda: dream_episode("V", M, C, obs), "V must be a model that has obs_dim, got 'V'"),
-        (lambda: train_in_dream(V, M, C, obs, seed="x"), "seed must be an integer >= 0, got 'x'"),
+        (lambda: dream_episode(V, M, 3, obs), "C must be a Controller with act, got 3"),
+        (
+            lambda: dream_episode("V", M, C, obs),
+            "V must be a VisionModel with encode and obs_dim, got 'V'",
+        ),
+        (lambda: train_in_dream(V, M, C, obs, seed="x"), "seed .* got 'x'"),
         (lambda: dream_episode(V, MemoryModel(4, 2, 6), C, obs), "z_t must have shape"),
         (lambda: dream_episode(V, M, Controller(), obs), "z must have shape"),
         (
@@ -163,7 +166,7 @@ def test_bad_input_is_named():
         (lambda: train_in_dream(V, M, C, []), "real_obs_buffer must hold an observation"),
         (lambda: train_in_dream(V, M, C, obs[:0]), "real_obs_buffer must hold an observation"),
         (lambda: train_in_dream(V, M, C, [nan]), "real_obs_buffer must be finite"),
-        (lambda: train_in_dream(V, M, C, obs, 0), "n_gens must be an integer >= 1, got 0"),
+        (lambda: train_in_dream(V, M, C, obs, 0), "n_gens must be at least 1, got 0"),
         (lambda: train_in_dream(V, M, C, obs, pop=1), "pop"),
         (lambda: train_in_dream(V, M, C, obs, starts=0), "starts"),
         (lambda: train_in_dream(V, M, C, obs, horizon=0), "horizon"),

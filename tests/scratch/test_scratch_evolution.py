@@ -66,13 +66,15 @@ def test_same_seed_same_search():
 def test_bad_input_is_named():
     for options, words in [
         ({"n_params": 0}, "n_params"),
-        ({"generations": 0}, "generations must be an integer >= 1, got 0"),
-        ({"pop": 1}, "pop must be an integer >= 4, got 1"),
+        ({"generations": 0}, "generations must be at least 1, got 0"),
+        ({"pop": 1}, "pop must be at least 4, got 1"),
         ({"pop": 3}, "pop"),
         ({"sigma": 0.0}, "sigma"),
-        ({"sigma": np.nan}, "sigma must be a finite number above 0, got nan"),
-        ({"evaluate_fn": lambda x: np.nan}, "one finite number for each candidate"),
-        ({"evaluate_fn": lambda x: x}, "one finite number for each candidate"),
+        ({"sigma": np.nan}, r"sigma must be in \[1e-100, 1e\+100\], got nan"),
+        ({"evaluate_fn": 3}, "evaluate_fn must be a function, got 3"),
+        ({"evaluate_fn": lambda x: np.nan}, "what evaluate_fn returns must be finite"),
+        ({"evaluate_fn": lambda x: x}, r"what evaluate_fn returns .* \(..., 32\), got \(32, 5\)"),
+        ({"n_params": 32, "evaluate_fn": lambda x: x}, r"must have shape \(32,\), got \(32, 32\)"),
     ]:
         with pytest.raises(ValueError, match=words):
             cma_es(**{"evaluate_fn": near_goal, "n_params": 5, "verbose": False} | options)

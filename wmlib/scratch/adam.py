@@ -4,13 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wmlib.scratch.checks import (
-    Array,
-    at_least,
-    check_decay,
-    check_function,
-    positive,
-)
+from wmlib.scratch.checks import Array, Positive
+from wmlib.typed import PositiveInt, ProperShare, typed
 
 
 class Adam:
@@ -23,17 +18,15 @@ class Adam:
     <= 0 and for decays outside [0, 1).
     """
 
+    @typed
     def __init__(
         self,
-        lr: float = 1e-3,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        eps: float = 1e-8,
+        lr: Positive = 1e-3,
+        beta1: ProperShare = 0.9,
+        beta2: ProperShare = 0.999,
+        eps: Positive = 1e-8,
     ) -> None:
-        check_decay("beta1", beta1)
-        check_decay("beta2", beta2)
-        positive("eps", eps)
-        self.lr = positive("lr", lr)
+        self.lr = lr
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.m: dict[str, Array] = {}  # running mean of the gradient
         self.v: dict[str, Array] = {}  # running mean of its square
@@ -53,11 +46,12 @@ class Adam:
             weights -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)
 
 
+@typed
 def descend(
     model: object,
     batch_gradients: Callable[[], tuple[float, dict[str, Array]]],
-    steps: int,
-    lr: float,
+    steps: PositiveInt,
+    lr: Positive,
 ) -> Array:
     """Take `steps` of Adam and return the loss before each of them, (steps,).
 
@@ -66,8 +60,7 @@ def descend(
     and FloatingPointError, which names the step, for a loss that is not
     finite; the weights are then those before that step.
     """
-    check_function("batch_gradients", batch_gradients)
-    losses = np.zeros(at_least("steps", steps, 1))
+    losses = np.zeros(steps)
     adam = Adam(lr)
     for step in range(steps):
         losses[step], grads = batch_gradients()

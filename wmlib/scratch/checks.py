@@ -1,19 +1,26 @@
 """What the listings of this package accept, and a ValueError for the rest.
 
-The article's listings trust their input. These helpers keep the checks out
-of the way of the algorithms: a short line at the head of a public function.
+The article's listings trust their input. Here a range stands in the type of
+an argument, and `typed` checks it; what hangs on a model's sizes is a short
+line at the head of a public function.
 """
 
 import math
-import numbers
 import operator
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
-LARGEST = 2**63 - 1  # what NumPy counts with
+from wmlib.typed import LARGEST, NonNegativeInt
+
 Array = npt.NDArray[np.float64]
-Seed = int | np.random.Generator | None
+Positive = Annotated[float, Field(ge=1e-100, le=1e100)]
+"""So far from the ends of float64 that squares, roots and inverses of it do
+not leave it."""
+Weight = Annotated[float, Field(ge=0, le=1e100)]
+Seed = NonNegativeInt | np.random.Generator | None
 """What `numpy.random.default_rng` takes: an int fixes every draw, a Generator
 is used as it is, None takes fresh entropy."""
 
@@ -43,14 +50,6 @@ def vectors(
     return array
 
 
-def _float(value: object) -> float:
-    """A real number as a float; NaN for anything else, or if too large."""
-    try:
-        return float(value) if isinstance(value, numbers.Real) else math.nan
-    except OverflowError:
-        return math.nan
-
-
 def _got(value: object) -> str:
     """`value` for a message; Python refuses to write out vast integers."""
     try:
@@ -59,43 +58,10 @@ def _got(value: object) -> str:
         return f"{type(value).__name__} too large to be written out"
 
 
-def check_that(fits: bool, name: str, expected: str, value: object) -> None:
-    """Raise a ValueError in one line unless it `fits`."""
-    if not fits:
-        raise ValueError(f"{name} must be {expected}, got {_got(value)}")
-
-
 def same(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     """Raise a ValueError unless `shape` is `expected`."""
     if shape != expected:
         raise ValueError(f"{name} must have shape {expected}, got {shape}")
-
-
-def positive(name: str, value: float) -> float:
-    """`value` as a finite float above zero, or a ValueError.
-
-    From 1e-100 to 1e100: so far from the ends of float64 that squares, roots
-    and inverses do not leave it. NumPy has no integers above `LARGEST`.
-    """
-    number = _float(value)
-    fits = 1e-100 <= number <= 1e100
-    if isinstance(value, int):
-        fits = fits and value <= LARGEST
-    check_that(fits, name, "a finite number above 0", value)
-    return number
-
-
-def within(name: str, value: float, interval: str) -> float:
-    """`value` as a float in `interval`, such as "(0, 1]", or a ValueError."""
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    number = _float(value)
-    inside = low <= number <= high
-    if number == low and interval[0] == "(":
-        inside = False
-    if number == high and interval[-1] == ")":
-        inside = False
-    check_that(inside, name, f"a number in {interval}", value)
-    return number
 
 
 def check_step(when: str, observation: object, reward: object) -> None:
@@ -113,7 +79,11 @@ def check_step(when: str, observation: object, reward: object) -> None:
         except (TypeError, ValueError, OverflowError):
             fits = False
         fits = fits and (name != "reward" or array.size == 1)
-        check_that(fits, f"{when}: the environment's {name}", "finite", value)
+        if not fits:
+            raise ValueError(
+                f"{when}: the environment's {name} must be finite, "
+                f"got {_got(value)}"
+            )
 
 
 def at_least(name: str, value: int, least: int) -> int:
@@ -128,37 +98,3 @@ def at_least(name: str, value: int, least: int) -> int:
             f"{f' (the largest is {LARGEST})' * (number > LARGEST)}"
         )
     return number
-
-
-def check_seed(seed: object) -> None:
-    """Raise a ValueError unless `seed` is a `Seed`: no text, no fraction."""
-    if not isinstance(seed, np.random.Generator | None):
-        at_least("seed", seed, 0)  # type: ignore[arg-type]
-
-
-def check_weight(name: str, value: object) -> None:
-    """Raise a ValueError unless `value` is a finite number of at least 0."""
-    check_that(0 <= _float(value) <= 1e100, name, "finite, >= 0", value)
-
-
-def check_decay(name: str, value: object) -> None:
-    """Raise a ValueError unless `value` is a number in [0, 1)."""
-    check_that(0 <= _float(value) < 1, name, "in [0, 1)", value)
-
-
-def check_model(name: str, value: object, *has: str) -> None:
-    """Raise a ValueError unless `value` has what is asked of this model."""
-    missing = [attribute for attribute in has if not hasattr(value, attribute)]
-    words = f"a model that has {', '.join(missing)}"
-    check_that(not missing, name, words, value)
-
-
-def check_function(name: str, value: object) -> None:
-    """Raise a ValueError unless `value` can be called."""
-    check_that(callable(value), name, "a function", value)
-
-
-def check_rng(rng: object) -> None:
-    """Raise a ValueError unless `rng` is a Generator or None."""
-    fits = isinstance(rng, np.random.Generator | None)
-    check_that(fits, "rng", "a Generator or None", rng)

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from wmlib.scratch.checks import Array, at_least, same, vectors
+from wmlib.scratch.checks import Array, same, vectors
+from wmlib.typed import NonNegativeInt, PositiveInt, typed
 
 
 class Controller:
@@ -13,12 +14,15 @@ class Controller:
     Raises ValueError for a wrong shape or a value that is not finite.
     """
 
+    @typed
     def __init__(
-        self, z_dim: int = 8, h_dim: int = 64, a_dim: int = 2
+        self,
+        z_dim: PositiveInt = 8,
+        h_dim: NonNegativeInt = 64,
+        a_dim: PositiveInt = 2,
     ) -> None:
-        self.z_dim = at_least("z_dim", z_dim, 1)
-        self.h_dim = at_least("h_dim", h_dim, 0)
-        at_least("a_dim", a_dim, 1)
+        self.z_dim = z_dim
+        self.h_dim = h_dim
         self.W = np.zeros((a_dim, z_dim + h_dim))
         self.b = np.zeros(a_dim)
 

@@ -1,26 +1,18 @@
 """Dreaming, the article's section 5: V, M and C chained, no environment."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from wmlib.scratch.checks import (
-    Array,
-    Seed,
-    at_least,
-    check_function,
-    check_model,
-    check_rng,
-    check_seed,
-    positive,
-    same,
-    vectors,
-)
+from wmlib.scratch.checks import Array, Positive, Seed, same, vectors
 from wmlib.scratch.controller import Controller
 from wmlib.scratch.evolution import cma_es
 from wmlib.scratch.memory import MemoryModel
 from wmlib.scratch.vision import VisionModel
+from wmlib.shapes import Like
+from wmlib.typed import PositiveInt, typed
 
 
 def dream_reward(z: Array) -> Array:
@@ -33,13 +25,14 @@ def dream_reward(z: Array) -> Array:
     return reward
 
 
+@typed
 def dream_episode(
-    V: VisionModel,
-    M: MemoryModel,
-    C: Controller,
+    V: Annotated[VisionModel, Like("encode", "obs_dim")],
+    M: Annotated[MemoryModel, Like("predict", "h_dim")],
+    C: Annotated[Controller, Like("act")],
     start_obs: npt.ArrayLike,
-    horizon: int = 50,
-    temperature: float = 1.0,
+    horizon: PositiveInt = 50,
+    temperature: Positive = 1.0,
     *,
     reward_fn: Callable[[Array], Array] = dream_reward,
     rng: np.random.Generator | None = None,
@@ -52,15 +45,7 @@ def dream_episode(
     the dream (M's own generator if None). Raises ValueError for
     `horizon` < 1, `temperature` <= 0 or observations V does not take.
     """
-    at_least("horizon", horizon, 1)
-    positive("temperature", temperature)
-    check_model("V", V, "encode", "obs_dim")
-    check_model("M", M, "predict", "h_dim")
-    check_model("C", C, "act")
-    check_function("reward_fn", reward_fn)
-    check_rng(rng)
-    vectors("start_obs", start_obs, V.obs_dim)
-    z, _ = V.encode(start_obs)  # (..., Z)
+    z, _ = V.encode(vectors("start_obs", start_obs, V.obs_dim))  # (..., Z)
     h = np.zeros((*z.shape[:-1], M.h_dim))  # (..., H)
     c = np.zeros_like(h)
     total_reward = np.zeros(z.shape[:-1])
@@ -75,18 +60,19 @@ def dream_episode(
 
 
 # Train controller entirely in dreams
+@typed
 def train_in_dream(
-    V: VisionModel,
-    M: MemoryModel,
-    controller: Controller,
+    V: Annotated[VisionModel, Like("encode", "obs_dim")],
+    M: Annotated[MemoryModel, Like("predict", "h_dim")],
+    controller: Annotated[Controller, Like("get_params", "set_params")],
     real_obs_buffer: npt.ArrayLike,
-    n_gens: int = 50,
+    n_gens: PositiveInt = 50,
     *,
     pop: int = 32,
     sigma: float = 0.5,
-    horizon: int = 50,
-    temperature: float = 1.2,
-    starts: int = 1,
+    horizon: PositiveInt = 50,
+    temperature: Positive = 1.2,
+    starts: PositiveInt = 1,
     reward_fn: Callable[[Array], Array] = dream_reward,
     seed: Seed = None,
     verbose: bool = True,
@@ -99,13 +85,8 @@ def train_in_dream(
     defaults the article's. Raises ValueError for an empty buffer and for
     whatever those two refuse.
     """
-    check_model("V", V, "encode", "obs_dim")
-    check_model("controller", controller, "get_params", "set_params")
-    check_seed(seed)
-    at_least("n_gens", n_gens, 1)
     if np.size(real_obs_buffer) == 0:
         raise ValueError("real_obs_buffer must hold an observation, got none")
-    at_least("starts", starts, 1)
     buffer = vectors("real_obs_buffer", real_obs_buffer, V.obs_dim)
     buffer = buffer.reshape(-1, V.obs_dim)  # (N, D)
     rng = np.random.default_rng(seed)

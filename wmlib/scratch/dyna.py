@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from wmlib.scratch.checks import at_least, check_step
+from wmlib.scratch.checks import check_step
+from wmlib.typed import NonNegativeInt, PositiveInt, typed
 
 
 class Model(Protocol):
@@ -45,13 +46,14 @@ class ReplayBuffer(Buffer, Protocol):
     def random_transition(self) -> tuple[Any, Any, Any, Any]: ...
 
 
+@typed
 def dyna_train(
     env: Any,
     model: Model,
     policy: Policy,
     buffer: Buffer,
-    episodes: int = 200,
-    k: int = 5,
+    episodes: PositiveInt = 200,
+    k: NonNegativeInt = 5,
     *,
     seed: int | None = None,
     until: Callable[[list[float]], bool] | None = None,
@@ -79,8 +81,6 @@ def dyna_train(
     each episode. Raises ValueError for `episodes` < 1 or `k` < 0, and for an
     observation or a reward that is not finite (it names the real step).
     """
-    at_least("episodes", episodes, 1)
-    at_least("k", k, 0)
     returns: list[float] = []
     for ep in range(episodes):
         obs, _ = env.reset(seed=seed if ep == 0 else None)
@@ -115,12 +115,13 @@ def dyna_train(
     return returns
 
 
+@typed
 def replay_train(
     env: Any,
     policy: Policy,
     buffer: ReplayBuffer,
-    episodes: int = 200,
-    k: int = 5,
+    episodes: PositiveInt = 200,
+    k: NonNegativeInt = 5,
     *,
     seed: int | None = None,
     until: Callable[[list[float]], bool] | None = None,
@@ -132,8 +133,6 @@ def replay_train(
     left of Dyna's gain beside this is what the model is worth. Arguments,
     return value and errors are those of `dyna_train`; it prints nothing.
     """
-    at_least("episodes", episodes, 1)
-    at_least("k", k, 0)
     returns: list[float] = []
     for ep in range(episodes):
         obs, _ = env.reset(seed=seed if ep == 0 else None)

@@ -1,18 +1,22 @@
 """The article's "simplified CMA-ES" (section 4), which is not CMA-ES."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from wmlib.scratch.checks import Array, Seed, at_least, positive
+from wmlib.scratch.checks import Array, Positive, Seed, vectors
+from wmlib.typed import PositiveInt, typed
 
 
+@typed
 def cma_es(
     evaluate_fn: Callable[[Array], float],
-    n_params: int,
-    generations: int = 50,
-    pop: int = 32,
-    sigma: float = 0.5,
+    n_params: PositiveInt,
+    generations: PositiveInt = 50,
+    pop: Annotated[int, Field(ge=4)] = 32,
+    sigma: Positive = 0.5,
     *,
     seed: Seed = None,
     verbose: bool = True,
@@ -33,20 +37,13 @@ def cma_es(
     for `pop` < 4 (no elite), `generations` < 1, `sigma` <= 0, or a reward
     that is not a finite number.
     """
-    at_least("n_params", n_params, 1)
-    at_least("generations", generations, 1)
-    at_least("pop", pop, 4)
-    positive("sigma", sigma)
     rng = np.random.default_rng(seed)
     mean = np.zeros(n_params)
     for gen in range(generations):
         noise = rng.standard_normal((pop, n_params))
         candidates = mean + sigma * noise
         rewards = np.array([evaluate_fn(c) for c in candidates])
-        if rewards.shape != (pop,) or not np.isfinite(rewards).all():
-            raise ValueError(
-                "evaluate_fn must return one finite number for each candidate"
-            )
+        rewards = vectors("what evaluate_fn returns", rewards, pop, like=mean)
         # Select top 25% and shift distribution toward them
         elite_idx = rewards.argsort()[::-1][: pop // 4]
         mean = candidates[elite_idx].mean(axis=0)

@@ -1,20 +1,14 @@
 """M, the memory model of the article's section 3: an MDN-RNN, by hand."""
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
 
 from wmlib.scratch.adam import descend
-from wmlib.scratch.checks import (
-    Array,
-    Seed,
-    at_least,
-    check_model,
-    check_rng,
-    check_seed,
-    positive,
-    same,
-    vectors,
-)
+from wmlib.scratch.checks import Array, Positive, Seed, same, vectors
+from wmlib.shapes import Like
+from wmlib.typed import NonNegativeInt, PositiveInt, typed
 
 LOG_SIGMA = (-7.0, 7.0)
 """Range of log sigma. Without a bound the density of a Gaussian that grows
@@ -59,21 +53,21 @@ class MemoryModel:
     All raise ValueError for a wrong shape or a value that is not finite.
     """
 
+    @typed
     def __init__(
         self,
-        z_dim: int = 8,
-        a_dim: int = 2,
-        h_dim: int = 64,
-        n_mix: int = 3,
+        z_dim: PositiveInt = 8,
+        a_dim: NonNegativeInt = 2,
+        h_dim: PositiveInt = 64,
+        n_mix: PositiveInt = 3,
         *,
-        mdn_scale: float = 0.05,
+        mdn_scale: Positive = 0.05,
         seed: Seed = None,
     ) -> None:
-        self.h_dim = at_least("h_dim", h_dim, 1)
-        self.n_mix = at_least("n_mix", n_mix, 1)
-        self.z_dim = at_least("z_dim", z_dim, 1)
-        self.a_dim = at_least("a_dim", a_dim, 0)
-        check_seed(seed)
+        self.h_dim = h_dim
+        self.n_mix = n_mix
+        self.z_dim = z_dim
+        self.a_dim = a_dim
         self.rng = np.random.default_rng(seed)
         randn = self.rng.standard_normal
         d_in = z_dim + a_dim
@@ -84,7 +78,7 @@ class MemoryModel:
         self.Wc = randn((d_in + h_dim, h_dim)) * 0.05
         # MDN output: pi, mu, sigma for each Gaussian component
         self.W_mdn = randn((h_dim, n_mix * (1 + 2 * z_dim)))
-        self.W_mdn *= positive("mdn_scale", mdn_scale)
+        self.W_mdn *= mdn_scale
 
     def gates(self, xh: Array) -> tuple[Array, Array, Array, Array]:
         """The gates f, i, o and candidate (..., H) at [x, h] (..., X + H)."""
@@ -130,12 +124,13 @@ class MemoryModel:
         pi, mu, sigma = self.mixture(h @ self.W_mdn)
         return pi, mu, sigma, h, c
 
+    @typed
     def sample_next(
         self,
         pi: npt.ArrayLike,
         mu: npt.ArrayLike,
         sigma: npt.ArrayLike,
-        temperature: float = 1.0,
+        temperature: Positive = 1.0,
         *,
         rng: np.random.Generator | None = None,
     ) -> Array:
@@ -148,8 +143,6 @@ class MemoryModel:
         mu = vectors("mu", mu, self.z_dim)
         sigma = vectors("sigma", sigma, self.z_dim, like=mu)
         same("mu", mu.shape, (*pi.shape, self.z_dim))
-        positive("temperature", temperature)
-        check_rng(rng)
         rng = rng or self.rng
         pi_t = softmax(np.log(pi + 1e-8) / temperature)  # sharpen/flatten
         # Pick component k: u falls past k of the K - 1 inner boundaries
@@ -265,15 +258,16 @@ def mixture_nll(
     return nll, softmax(joint)
 
 
+@typed
 def train_memory(
-    M: MemoryModel,
+    M: Annotated[MemoryModel, Like("z_dim", "a_dim", "gradients")],
     z: npt.ArrayLike,
     a: npt.ArrayLike,
     *,
-    steps: int = 1000,
-    batch: int = 32,
-    length: int = 16,
-    lr: float = 1e-2,
+    steps: PositiveInt = 1000,
+    batch: PositiveInt = 32,
+    length: PositiveInt = 16,
+    lr: Positive = 1e-2,
     seed: Seed = None,
 ) -> Array:
     """Train M in place; the loss before each step (steps,), in nats.
@@ -282,16 +276,13 @@ def train_memory(
     draws `batch` windows of `length` actions (all T, if there are fewer)
     anywhere in them, and takes one step of Adam.
     """
-    check_model("M", M, "z_dim", "a_dim", "gradients")
-    check_seed(seed)
     z = vectors("z", z, M.z_dim)
     a = vectors("a", a, M.a_dim)
     if a.ndim != 3 or 0 in a.shape[:2]:
         raise ValueError(f"a must have shape (N, T, A), got {a.shape}")
     N, T, _ = a.shape
     same("z", z.shape, (N, T + 1, M.z_dim))
-    at_least("batch", batch, 1)
-    length = min(at_least("length", length, 1), T)
+    length = min(length, T)
     rng = np.random.default_rng(seed)
 
     def batch_gradients() -> tuple[float, dict[str, Array]]:

@@ -1,20 +1,14 @@
 """V, the vision model of the article's section 2: a VAE, gradients by hand."""
 
+from typing import Annotated
+
 import numpy as np
 import numpy.typing as npt
 
 from wmlib.scratch.adam import descend
-from wmlib.scratch.checks import (
-    Array,
-    Seed,
-    at_least,
-    check_model,
-    check_rng,
-    check_seed,
-    check_weight,
-    same,
-    vectors,
-)
+from wmlib.scratch.checks import Array, Positive, Seed, Weight, same, vectors
+from wmlib.shapes import Like
+from wmlib.typed import PositiveInt, typed
 
 
 class VisionModel:
@@ -34,18 +28,17 @@ class VisionModel:
     All raise ValueError for a wrong shape or a value that is not finite.
     """
 
+    @typed
     def __init__(
         self,
-        obs_dim: int,
-        latent_dim: int = 32,
-        hidden_dim: int = 64,
+        obs_dim: PositiveInt,
+        latent_dim: PositiveInt = 32,
+        hidden_dim: PositiveInt = 64,
         *,
         seed: Seed = None,
     ) -> None:
-        self.obs_dim = at_least("obs_dim", obs_dim, 1)
-        self.latent_dim = at_least("latent_dim", latent_dim, 1)
-        at_least("hidden_dim", hidden_dim, 1)
-        check_seed(seed)
+        self.obs_dim = obs_dim
+        self.latent_dim = latent_dim
         self.rng = np.random.default_rng(seed)
         randn = self.rng.standard_normal
         s = 0.1  # scale of the first weights
@@ -67,11 +60,11 @@ class VisionModel:
         h = np.tanh(z @ self.W3)
         return 1 / (1 + np.exp(-h @ self.W4))  # sigmoid output
 
+    @typed
     def forward(
         self, x: npt.ArrayLike, *, rng: np.random.Generator | None = None
     ) -> tuple[Array, Array, Array]:
         """Encode, sample a code, decode it."""
-        check_rng(rng)
         mu, logvar = self.encode(x)
         std = np.exp(0.5 * logvar)
         noise = (rng or self.rng).standard_normal(mu.shape)
@@ -121,13 +114,14 @@ class VisionModel:
         }
 
 
+@typed
 def vae_loss(
     x: Array,
     x_hat: Array,
     mu: Array,
     logvar: Array,
     *,
-    kl_weight: float = 1.0,
+    kl_weight: Weight = 1.0,
 ) -> float:
     """The article's loss: mean squared error + mean KL from N(0, 1).
 
@@ -143,7 +137,6 @@ def vae_loss(
     frame is worth a nat, and the code collapses to z ~ N(0, 1). See
     `train_vision` for weights that work.
     """
-    check_weight("kl_weight", kl_weight)
     same("x_hat", np.shape(x_hat), np.shape(x))
     same("logvar", np.shape(logvar), np.shape(mu))
     recon = np.mean((x - x_hat) ** 2)  # reconstruction
@@ -151,14 +144,15 @@ def vae_loss(
     return float(recon + kl_weight * kl)
 
 
+@typed
 def train_vision(
-    V: VisionModel,
+    V: Annotated[VisionModel, Like("obs_dim", "gradients")],
     frames: npt.ArrayLike,
     *,
-    steps: int = 5000,
-    batch: int = 64,
-    lr: float = 3e-3,
-    kl_weight: float = 1e-4,
+    steps: PositiveInt = 5000,
+    batch: PositiveInt = 64,
+    lr: Positive = 3e-3,
+    kl_weight: Weight = 1e-4,
     seed: Seed = None,
 ) -> Array:
     """Train V in place; the loss before each step, (steps,).
@@ -180,15 +174,11 @@ def train_vision(
 
     Raises ValueError for no frames, or frames outside [0, 1].
     """
-    check_model("V", V, "obs_dim", "gradients")
     frames = vectors("frames", frames, V.obs_dim).reshape(-1, V.obs_dim)
     if not len(frames) or frames.min() < 0 or frames.max() > 1:
         raise ValueError(
             "frames must be at least one frame of values in [0, 1]"
         )
-    check_weight("kl_weight", kl_weight)
-    at_least("batch", batch, 1)
-    check_seed(seed)
     rng = np.random.default_rng(seed)
 
     def batch_gradients() -> tuple[float, dict[str, Array]]:
