@@ -169,7 +169,7 @@ def test_collect_names_what_is_no_policy_or_environment() -> None:
             return 0
 
     for policy in (None, SmoothRandomPolicy, Half(), 3):
-        with pytest.raises(TypeError, match="policy must have reset"):
+        with pytest.raises(TypeError, match="policy must be a Policy with reset and act, got"):
             collect(policy, "CartPole-v1", episodes=1, seed=0)
     with pytest.raises(TypeError, match="env_id must be a word or an EnvSpec, got 5"):
         collect(balance(), 5, episodes=1, seed=0)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -167,6 +167,7 @@ RANGES = [
     (PositiveShare, [1e-9, 1], [0, 1.1, NAN], r"in \(0, 1\]"),
     (ProperShare, [0, 0.99], [-0.1, 1, NAN], r"in \[0, 1\)"),
     (Annotated[float, Field(gt=0)], [1, INF], [0, NAN], "a positive number"),
+    (Annotated[int, Field(ge=-5, le=-1)] | PositiveInt, [-1, 1], [0, -6], r"in .* or at least 1"),
     (Annotated[float, Field(ge=1e-6, le=1e6)], [1], [0, 1e7], r"in \[1e-06, 1e\+06\]"),
 ]
 
@@ -181,6 +182,22 @@ def test_ranges(hint: Any, good: list, bad: list, words: str) -> None:
     for value in ("3", True, [1], np.array([1.0, 2.0]), 1j):  # no number at all
         with pytest.raises(WrongTypeError, match=r"^x must be a (whole )?number.*, got"):
             check_type("x", value, hint)
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "good", "words"),
+    [(1, None, [[1], (1, 2)], "1 or more"), (2, 2, ["ab"], "2"), (1, 2, ["a", "ab"], "1 to 2")],
+)
+def test_lengths(least: int, most: int | None, good: list, words: str) -> None:
+    hint = Annotated[Sequence[int], Field(min_length=least, max_length=most)] | None
+    for value in (*good, None):
+        check_type("x", value, hint)
+    for wrong in ([], range(3)) if most else ([],):
+        message = rf"^x must be a Sequence of length {words}, got {re.escape(str(wrong))}$"
+        with pytest.raises(ValueError, match=message):
+            check_type("x", wrong, hint)
+    with pytest.raises(WrongTypeError, match="x must be a Sequence or None, got 3"):
+        check_type("x", 3, hint)
 
 
 def test_ranges_in_a_tuple_are_said_with_its_type() -> None:

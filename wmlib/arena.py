@@ -28,12 +28,12 @@ from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.checkpoint import made_by
-from wmlib.collecting import collect, specification
+from wmlib.collecting import collect, make_env, specification
 from wmlib.episodes import Policy
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError, alone_in, check_regular, read_json, write_atomically
 from wmlib.typed import typed
-from wmlib.workers import WorkerLost, check_jobs, end_with, results
+from wmlib.workers import Jobs, WorkerLost, end_with, results
 
 EPISODES = 100
 """of an examination"""
@@ -108,13 +108,13 @@ def examinations(steps: int) -> tuple[int, int, int]:
 
 @typed
 def race(
-    entrants: Mapping[str, Entrant],
+    entrants: Annotated[Mapping[str, Entrant], Field(min_length=1)],
     env_id: str | EnvSpec,
     *,
     steps: Annotated[int, Field(ge=4)],
     seeds: Annotated[int, Field(ge=1, le=1000)],
     out: Path,
-    n_jobs: int | None = None,
+    n_jobs: Jobs = None,
     progress: bool = True,
 ) -> list[Row]:
     """Run every entrant on one world with every seed, and keep a row of each in a file.
@@ -143,7 +143,6 @@ def race(
         RuntimeError: an entrant failed (with its name, seed and traceback), or a worker died. The
             rows made by then are kept.
     """
-    check_jobs(n_jobs)
     spec = specification(env_id)
     _check_entrants(entrants, spec, steps)
     asked = [(name, spec.id, seed, steps) for seed in range(seeds) for name in entrants]
@@ -172,12 +171,7 @@ def race(
 
 
 def _check_entrants(entrants: Mapping[str, Entrant], spec: EnvSpec, steps: int) -> None:
-    if not entrants:
-        raise ValueError("a race needs an entrant, got none")
-    try:
-        env = gym.make(spec)
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"cannot make {spec.id!r}: {error}") from error
+    env = make_env(spec)
     try:
         for name, entrant in entrants.items():
             try:

@@ -85,8 +85,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     if rest and not (options.command == "bench" and options.what in scripts()):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
+    from wmlib.typed import Seed, check_type  # not for the help
+
     try:
-        _check_seed(options)
+        check_type("seed", getattr(options, "seed", 0), Seed)
         result = options.run(options)
         check_finite(result)
     except (ValueError, TypeError, OSError) as error:
@@ -113,13 +115,6 @@ def _run(arguments: Sequence[str] | None) -> int:
         for name, value in result.items():
             print(f"{name}: {f'{value:.4g}' if isinstance(value, float) else value}")
     return 0
-
-
-def _check_seed(options: argparse.Namespace) -> None:
-    from wmlib.typed import Seed, check_type
-
-    if hasattr(options, "seed"):
-        check_type("seed", options.seed, Seed)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import gymnasium as gym
 import joblib
@@ -26,8 +26,9 @@ from tqdm.auto import tqdm
 from wmlib.episodes import Episode, Policy, run_episode
 from wmlib.replay import Growing
 from wmlib.runs import sole_owner
+from wmlib.shapes import Like
 from wmlib.typed import PositiveFloat, PositiveInt, Seed, check_type, typed
-from wmlib.workers import Task, WorkerLost, check_jobs, end_with, results
+from wmlib.workers import Jobs, Task, WorkerLost, end_with, results
 
 
 class CollectError(RuntimeError):
@@ -47,7 +48,7 @@ class CollectInterrupt(KeyboardInterrupt):
 
 @typed
 def collect(
-    policy: Policy,
+    policy: Annotated[Policy, Like("reset", "act")],
     env_id: str | EnvSpec,
     *,
     episodes: PositiveInt,
@@ -56,7 +57,7 @@ def collect(
     patience: PositiveInt | None = None,
     time_limit: PositiveFloat | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
-    n_jobs: int | None = None,
+    n_jobs: Jobs = None,
     progress: bool = True,
     folder: str | Path | None = None,
 ) -> list[Episode]:
@@ -93,8 +94,6 @@ def collect(
         CollectInterrupt: a KeyboardInterrupt, with the episodes that were finished.
     """
     check_type("the seed of the last episode", seed + episodes, Seed)
-    _check_policy(policy)
-    check_jobs(n_jobs)
     spec, kwargs = specification(env_id), dict(env_kwargs or {})
 
     def task(index: int) -> Task:
@@ -239,7 +238,14 @@ def specification(env_id: str | EnvSpec) -> EnvSpec:
         ) from error
 
 
-def _check_policy(policy: Any) -> None:
-    for method in ("reset", "act"):
-        if isinstance(policy, type) or not callable(getattr(policy, method, None)):
-            raise TypeError(f"policy must have reset(rng) and act(observation), got {policy!r}")
+def make_env(env: str | EnvSpec, **kwargs: Any) -> gym.Env:
+    """As `gymnasium.make`.
+
+    Raises:
+        ValueError: it cannot be made; the message says why.
+    """
+    try:
+        return gym.make(env, **kwargs)
+    except (gym.error.Error, ImportError) as error:
+        name = env if isinstance(env, str) else env.id
+        raise ValueError(f"cannot make {name!r}: {error}") from error

@@ -34,17 +34,12 @@ def check_finite(result: Any, name: str = "the result") -> None:
 
 
 def run_collect(options: argparse.Namespace) -> Result:
-    import gymnasium as gym
-
-    from wmlib.collecting import collect
+    from wmlib.collecting import collect, make_env
     from wmlib.exploration import SmoothRandomPolicy
 
     kwargs = {} if options.action_repeat is None else {"action_repeat": options.action_repeat}
     _check_folder(options.out)
-    try:
-        env = gym.make(options.environment, **kwargs)
-    except (gym.error.Error, ImportError) as error:
-        raise ValueError(f"cannot make {options.environment!r}: {error}") from error
+    env = make_env(options.environment, **kwargs)
     policy = SmoothRandomPolicy(env.action_space)
     env.close()
     episodes = collect(
@@ -68,6 +63,8 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.envs.boards import BOARDS
     from wmlib.evaluation import evaluate
 
+    if options.record:
+        check_place(options.folder)
     agent = agents.load(options.folder)
     if agent.environment in BOARDS:
         return _match(options, agent)
@@ -83,8 +80,6 @@ def run_evaluate(options: argparse.Namespace) -> Result:
         env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
     elif options.action_repeat is not None:
         raise ValueError(f"--action-repeat is for {ENV_ID}, this agent was trained on {env_id}")
-    if options.record:
-        check_place(options.folder)
     score = evaluate(
         agent.policy(**given), env_id, episodes=options.episodes, seed=options.seed,
         env_kwargs=env_kwargs, n_jobs=options.jobs,
@@ -105,8 +100,6 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
         raise ValueError(f"--opponent must be perfect or random, got {options.opponent}")
     if options.action_repeat is not None:
         raise ValueError(f"--action-repeat is not for {agent.environment}")
-    if options.record:
-        check_place(options.folder)
     game = board(agent.environment)
     given = {} if options.simulations is None else {"simulations": options.simulations}
     player, opponent = agent.player(game, **given), kinds[options.opponent](game)

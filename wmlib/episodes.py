@@ -127,9 +127,10 @@ def _drive(
     check_time: Callable[[], None],
 ) -> Episode:
     observation, info = env.reset(seed=seed)
-    _check_finite("observation", observation, 0)
+    observations = [_kept("observation", observation, 0)]
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
     policy.reset(np.random.default_rng(seed))
-    observations, actions, rewards = [np.array(observation)], [], []
     numbers = {name: [value] for name, value in info.items() if is_number(value)}
     first = set(numbers)
     told = getattr(policy, "extras", dict)
@@ -138,20 +139,18 @@ def _drive(
     waited = 0
     while not (terminated or truncated):
         action = policy.act(observation)
-        actions.append(np.array(action))
-        _check_finite("action", actions[-1], len(actions))
+        decision = len(actions) + 1
+        actions.append(_kept("action", action, decision))
         said.append({name: np.array(value) for name, value in told().items()})
         observation, given, terminated, truncated, info = env.step(action)
-        observations.append(np.array(observation))
-        _check_finite("observation", observations[-1], len(actions))
-        rewards.append(reward := float(given))
-        _check_finite("reward", reward, len(actions))
+        observations.append(_kept("observation", observation, decision))
+        rewards.append(reward := float(_kept("reward", float(given), decision)))
         check_time()
         for name, value in info.items():
             if is_number(value):
                 numbers.setdefault(name, []).append(value)
         waited = 0 if reward > 0 else waited + 1
-        truncated = truncated or len(actions) == max_steps or waited == patience
+        truncated = truncated or decision == max_steps or waited == patience
     steps = len(actions)
     extras = {
         name: np.asarray(values)
@@ -188,11 +187,16 @@ def _of_the_policy(
     return {name: np.stack([each[name] for each in said]) for name in shapes}
 
 
-def _check_finite(name: str, value: Any, decision: int) -> None:
-    """Refuse NaN, infinity, and what becomes infinity when it is kept as float32."""
-    array = np.asarray(value)
+def _kept(name: str, value: Any, decision: int) -> np.ndarray:
+    """A copy of what was seen or done, to be kept as float32 if it is no whole number.
+
+    Raises:
+        ValueError: it is NaN, infinite, or would be as float32.
+    """
+    array = np.array(value)
     if array.dtype.kind == "f" and not (np.abs(array) <= FLOAT32_MAX).all():
         raise ValueError(f"the {name} of decision {decision} is not a finite float32: {array}")
+    return array
 
 
 class EpisodeTimeout(RuntimeError):

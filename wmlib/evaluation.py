@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from wmlib.collecting import collect
 from wmlib.episodes import Policy
+from wmlib.shapes import Shape
 from wmlib.typed import PositiveInt, Share, typed
 
 
@@ -55,10 +56,9 @@ class Score:
         }
 
 
-def interquartile_mean(numbers: np.ndarray) -> float:
+@typed
+def interquartile_mean(numbers: Annotated[np.ndarray, Shape("N")]) -> float:
     """Mean of what is left when a quarter of the numbers (N,) is cut off at either end."""
-    if not len(numbers):
-        raise ValueError("there are no numbers to take the mean of")
     cut = len(numbers) // 4
     return float(np.sort(numbers)[cut : len(numbers) - cut].mean())
 

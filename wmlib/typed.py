@@ -42,6 +42,7 @@ Result = TypeVar("Result")
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 Sizes = dict[str, tuple[str, int]]  # of each letter in a call: where it was met first, and its size
 
+BOUNDS = ("min_length", "max_length", "gt", "ge", "lt", "le")  # of a range, as pydantic says them
 LARGEST = 2**63 - 1
 """whole numbers, seeds among them, are no larger: what Gymnasium, NumPy and torch all hold"""
 
@@ -199,13 +200,17 @@ def _number(value: Any) -> Any:
 
 def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
     """What a value should be, what it is, and the error: of a range, where the type is right."""
+    faults = []
     for part in _union(hint):
         base, *extras = get_args(part) if _extras(part) else (part,)
         if isinstance(value, int) and base is int and value > LARGEST:
             return f"at most {LARGEST}", described(value), WrongTypeError
         if extras and _fits(value, base):
-            return _fault(value, base, extras)
-    return _words(hint), described(value), WrongTypeError
+            faults.append(_fault(value, base, extras))
+    if not faults:
+        return _words(hint), described(value), WrongTypeError
+    _, found, error = faults[0]
+    return " or ".join(expected for expected, *_ in faults), found, error
 
 
 def _fault(value: Any, base: Any, extras: Iterable[Any]) -> tuple[str, str, type[ValueError]]:
@@ -222,13 +227,14 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _limits(base: Any, extras: Iterable[Any]) -> str:
-    """The range in words: "at least 1", "in (0, 1]"."""
+    """The range in words: "at least 1", "in (0, 1]", "a Mapping of length 1 to 4"."""
     bounds: dict[str, Any] = {}
     for one in extras:
         for rule in getattr(one, "metadata", ()):
-            bounds |= {
-                at: getattr(rule, at) for at in ("gt", "ge", "lt", "le") if hasattr(rule, at)
-            }
+            bounds |= {at: getattr(rule, at) for at in BOUNDS if hasattr(rule, at)}
+    if lengths := [str(bounds[at]) for at in BOUNDS[:2] if at in bounds]:
+        more = " or more" if "max_length" not in bounds else ""
+        return f"{_words(base)} of length {' to '.join(dict.fromkeys(lengths))}{more}"
     least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     if most not in (None, math.inf):
         least, most = (f"{x:g}" if isinstance(x, float) else x for x in (least, most))

@@ -19,10 +19,14 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from joblib.parallel import SequentialBackend, get_active_backend
 from pydantic import Field
 
-from wmlib.typed import typed
+from wmlib.typed import PositiveInt
 
 Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 """from `joblib.delayed`"""
+
+Jobs = Annotated[int, Field(ge=-(2**31), le=-1)] | PositiveInt | None
+"""workers, as joblib counts them: 1 needs none, -1 takes all cores; None: what
+`joblib.parallel_config` says, or 1"""
 
 ROUND = 4
 """tasks for each worker of a backend that gives its results all at once"""
@@ -40,7 +44,7 @@ def results(tasks: Iterable[Task], n_jobs: int | None, batch_size: int | str = "
 
     Args:
         tasks: from `joblib.delayed`.
-        n_jobs: joblib's, see `check_jobs`.
+        n_jobs: joblib's, see `Jobs`.
         batch_size: tasks that a worker takes at once, see `joblib.Parallel`.
 
     Raises:
@@ -114,10 +118,3 @@ def end_with(parent: int, worker: int) -> None:
 
     if os.getppid() == parent:  # else it is no process of its own, or that of another machine
         threading.Thread(target=watch, daemon=True).start()
-
-
-@typed
-def check_jobs(n_jobs: Annotated[int, Field(ge=-(2**31))] | None) -> None:
-    """Refuse what is not a number of workers for joblib."""
-    if n_jobs == 0:
-        raise ValueError("n_jobs must not be 0; 1 needs no worker, -1 takes all cores")

@@ -45,7 +45,7 @@ from wmlib.runs import Log, Row, own_run
 from wmlib.storage import DamagedFileError
 from wmlib.training import History, fit, seeded
 from wmlib.typed import LARGEST, typed
-from wmlib.workers import check_jobs
+from wmlib.workers import Jobs
 
 
 @typed
@@ -55,7 +55,7 @@ def train_car_racing(
     seed: Annotated[int, Field(ge=0, lt=LARGEST // TRACKS)],
     recipe: Recipe | None = None,
     resume: bool = False,
-    n_jobs: int | None = None,
+    n_jobs: Jobs = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Agent:
@@ -81,7 +81,6 @@ def train_car_racing(
         NotFiniteError: a loss or a dreamed return is not finite.
     """
     recipe, folder = recipe or Recipe(), Path(folder)
-    check_jobs(n_jobs)
     identity = {"seed": seed, "recipe": dataclasses.asdict(recipe)}
     with own_run(folder, identity, resume, RESULT):
         run = _Run(folder, seed, recipe, n_jobs, torch.device(device), progress)
