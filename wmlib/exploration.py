@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from pydantic import Field
 
+from wmlib.spaces import bounded_box
 from wmlib.typed import Finite, NonNegativeFloat, check_same, typed
 
 
@@ -92,17 +93,6 @@ def random_policy(space: gym.Space) -> SmoothRandomPolicy | UniformRandomPolicy:
     if isinstance(space, gym.spaces.Discrete):
         return UniformRandomPolicy(space)
     return SmoothRandomPolicy(space)
-
-
-def bounded_box(space: gym.Space) -> gym.spaces.Box:
-    """The space itself.
-
-    Raises:
-        ValueError: it is not a bounded Box of one axis.
-    """
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1 or not space.is_bounded():
-        raise ValueError(f"actions must be in a bounded Box of one axis, got {space}")
-    return space
 
 
 def check_exploration(config: ExplorationConfig, actions: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wmlib.nets.actor_critic import Acting, ActorCritic
+from wmlib.spaces import choices, frame
 
 
 def frames_and_choices(
@@ -20,15 +21,7 @@ def frames_and_choices(
     Raises:
         ValueError: observations are no frames of bytes or bools, or actions no choice among n.
     """
-    shape = observations.shape if isinstance(observations, gym.spaces.Box) else None
-    if shape is None or len(shape) != 3 or observations.dtype not in (np.uint8, np.bool_):
-        raise ValueError(
-            f"observations must be frames (rows, columns, C) of bytes or bools, got {observations}"
-        )
-    if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
-        raise ValueError(f"actions must be Discrete(n), got {actions}")
-    rows, columns, colours = shape
-    return (rows, columns, colours), int(actions.n)
+    return frame(observations), choices(actions)
 
 
 class FramePolicy:

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wmlib.exploration import bounded_box
 from wmlib.shapes import Shape, as_array, check_shape
+from wmlib.spaces import bounded_box
 from wmlib.typed import PositiveInt, PositiveShare, ProperShare, typed
 
 

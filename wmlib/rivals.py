@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from wmlib.arena import SEEDS, Examine, Trained, examinations
+from wmlib.spaces import choices, frame
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class DQNEntrant:
         return MINATAR_DQN if env_id.startswith("MinAtar/") else DQNConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
-        _check_spaces(env)
+        fitted(env)
         first = self.config(env.spec.id if env.spec else "").first
         if steps <= first:
             raise ValueError(f"it learns nothing in its first {first} steps, got {steps} in all")
@@ -159,7 +160,7 @@ class PPOEntrant:
         return ATARI_PPO if env_id.startswith("MinAtar/") else PPOConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
-        _check_spaces(env)
+        fitted(env)
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         config, due = self.config(env_id), examinations(steps)
@@ -291,12 +292,10 @@ def _channels_first(observation: np.ndarray) -> np.ndarray:
     return np.moveaxis(observation.astype(np.uint8) * scale, -1, 0)
 
 
-def _check_spaces(env: gym.Env) -> None:
-    space, actions = env.observation_space, env.action_space
-    if not isinstance(actions, spaces.Discrete) or actions.start != 0:
-        raise ValueError(f"it needs actions Discrete(n), got {actions}")
-    height, width, _ = space.shape if space.shape and len(space.shape) == 3 else (0, 0, 0)
-    if min(height, width) < 3 or space.dtype not in (np.uint8, np.bool_):
-        raise ValueError(
-            f"it needs pictures (H, W, C) of bytes or bools, at least 3 x 3, got {space}"
-        )
+def fitted(env: gym.Env) -> tuple[tuple[int, int, int], int]:
+    """The shape of an environment's pictures, and how many actions there are to choose among.
+
+    Raises:
+        ValueError: a rival cannot see it, whose first convolution is 3 x 3, or act in it.
+    """
+    return frame(env.observation_space, least=3), choices(env.action_space)

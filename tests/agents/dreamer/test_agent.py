@@ -110,7 +110,7 @@ def test_a_run_has_a_folder_of_its_own(tmp_path: Path) -> None:
         train_dreamer("wmlib/PixelPendulum-v0", steps=400, seed=1, config=config, folder=tmp_path)
     with pytest.raises(ValueError, match="holds another run"):
         train_dreamer("wmlib/PixelPendulum-v0", steps=400, seed=2, config=config, folder=tmp_path)
-    with pytest.raises(ValueError, match="acts in a bounded Box"):
+    with pytest.raises(ValueError, match="actions must be in a bounded Box"):
         train_dreamer("wmlib/PixelCatch-v0", steps=400)
 
 
@@ -152,8 +152,8 @@ def test_exploring_is_noisy_and_playing_is_within_bounds() -> None:
 
 @pytest.mark.parametrize(
     ("observations", "actions", "message"),
-    [(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (1,)), "sees pictures"),
-     (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Discrete(3), "acts in a bounded"),
+    [(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (1,)), "of uint8, got"),
+     (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Discrete(3), "in a bounded Box"),
      (gym.spaces.Box(0, 255, (4, 4, 1), np.uint8), gym.spaces.Box(-np.inf, 1, (1,)), "bounded")],
 )  # fmt: skip
 def test_other_spaces_are_refused(

@@ -342,14 +342,14 @@ def test_configurations_out_of_range_are_refused(field: str, value: float) -> No
 
 def test_worlds_that_do_not_fit_a_table_are_refused() -> None:
     for env, words in [
-        (gym.make("CartPole-v1"), r"observation_space must be Discrete\(n\) from 0, .* got Box"),
+        (gym.make("CartPole-v1"), r"observation_space must be Discrete\(n\) from 0, got Box"),
         (gym.make("Pendulum-v1"), "observation_space must be Discrete"),
     ]:
         with pytest.raises(ValueError, match=words):
             DynaQ(env)
     maze = Maze()
     maze.action_space = gym.spaces.Box(-1, 1)
-    with pytest.raises(ValueError, match=r"action_space must be Discrete\(n\) from 0, .*got Box"):
+    with pytest.raises(ValueError, match=r"action_space must be Discrete\(n\) from 0, got Box"):
         DynaQ(maze)
     for kind in (QTable, TabularModel):
         for wrong in (0, 2.5, "4", None):

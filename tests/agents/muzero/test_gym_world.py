@@ -77,7 +77,7 @@ def test_its_policy_is_its_player_in_one_episode() -> None:
 
 
 def test_what_it_cannot_play_in_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"actions must be Discrete\(n\), got Box"):
+    with pytest.raises(ValueError, match=r"actions must be Discrete\(n\) from 0, got Box"):
         GymWorld("Pendulum-v1")
     with pytest.raises(ValueError, match="observations must be a Box of numbers, got Discrete"):
         GymWorld("FrozenLake-v1")

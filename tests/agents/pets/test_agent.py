@@ -309,9 +309,9 @@ def test_unknown_propagations_and_odd_particles_are_refused() -> None:
         (
             "observation_space",
             gym.spaces.Discrete(2),
-            r"observations in a Box of one axis, got Discrete\(2\)",
+            r"observations must be a Box of numbers, of 1 axis, got Discrete\(2\)",
         ),
-        ("observation_space", gym.spaces.Box(0, 1, (2, 2)), r"of one axis, got Box\(0.0, 1.0, "),
+        ("observation_space", gym.spaces.Box(0, 1, (2, 2)), r"of 1 axis, got Box\(0.0, 1.0, "),
     ],
 )
 def test_spaces_that_cannot_be_planned_in_are_refused(

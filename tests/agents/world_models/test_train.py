@@ -178,7 +178,7 @@ def test_the_environment_says_what_v_and_m_see() -> None:
     [
         ("wmlib/Nowhere-v0", {}, r"unknown environment 'wmlib/Nowhere-v0' .*wmlib/PixelCatch-v0"),
         ("nowhere:Env-v0", {}, "unknown environment 'nowhere:Env-v0' .*MODULE:ID"),
-        ("CartPole-v1", {}, r"V sees pictures \(H, W, C\) of uint8, the environment gives Box"),
+        ("CartPole-v1", {}, r"observations must be frames \(H, W, C\) of uint8, got Box"),
         (CATCH, {"steps": 0}, r"steps must be in \[1, 900000\], got 0"),
         (CATCH, {"steps": 2}, "2 steps are too few"),
         (CATCH, {"seed": -1}, r"seed must be in \[0, 9223372036854\), got -1"),

@@ -21,6 +21,7 @@ from wmlib.learning import load_agent, save_agent
 from wmlib.nets.mlp import mlp
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
+from wmlib.spaces import bounded_box, frame
 from wmlib.training import seeded
 from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, typed
 
@@ -188,20 +189,8 @@ def fitted(config: DreamerConfig, observations: gym.Space, actions: gym.Space) -
     Raises:
         ValueError: Dreamer cannot see or act in such a space.
     """
-    shape = observations.shape or ()
-    if observations.dtype != np.uint8 or len(shape) != 3:
-        raise ValueError(
-            f"Dreamer sees pictures (H, W, C) of uint8, the environment gives {observations}"
-        )
-    box = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1
-    if not isinstance(actions, gym.spaces.Box) or not box or not actions.is_bounded():
-        raise ValueError(
-            f"Dreamer acts in a bounded Box of one axis, the environment has {actions}"
-        )
-    height, width, colours = shape
-    model = dataclasses.replace(
-        config.world_model, frame=(height, width, colours), actions=actions.shape[0]
-    )
+    seen, actions = frame(observations, [np.uint8]), bounded_box(actions)
+    model = dataclasses.replace(config.world_model, frame=seen, actions=actions.shape[0])
     low, high = (tuple(bound.tolist()) for bound in (actions.low, actions.high))
     return dataclasses.replace(config, world_model=model, low=low, high=high)
 

@@ -27,6 +27,7 @@ from wmlib.imagination import imagine
 from wmlib.learning import load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
+from wmlib.spaces import box
 from wmlib.training import seeded
 from wmlib.typed import PositiveFloat, PositiveInt, typed
 
@@ -87,10 +88,8 @@ class Spaces:
         Raises:
             ValueError: DreamerV3 cannot see it, or cannot act in it.
         """
-        if not isinstance(observations, gym.spaces.Box):
-            raise ValueError(f"observations must be a Box of numbers, got {observations}")
         pictures = observations.dtype in (np.uint8, np.bool_)
-        seen = tuple(observations.shape), bool(pictures)
+        seen = box(observations).shape, pictures
         if isinstance(actions, gym.spaces.Discrete) and actions.start == 0:
             return cls(*seen, int(actions.n))
         if not isinstance(actions, gym.spaces.Box) or not _is_bounded(actions):

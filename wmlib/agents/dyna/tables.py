@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from wmlib.spaces import choices
 from wmlib.typed import (
     NonNegativeFloat,
     NonNegativeInt,
@@ -223,10 +224,5 @@ def table_size(env: gym.Env[Any, Any]) -> tuple[int, int]:
     Raises:
         ValueError: it is no environment, or a space is not Discrete or does not begin at 0.
     """
-    sizes = []
-    for name in ("observation_space", "action_space"):
-        space = getattr(env, name)
-        if not isinstance(space, gym.spaces.Discrete) or space.start != 0:
-            raise ValueError(f"{name} must be Discrete(n) from 0, for a table, got {space}")
-        sizes.append(int(space.n))
-    return sizes[0], sizes[1]
+    states = choices(env.observation_space, "observation_space")
+    return states, choices(env.action_space, "action_space")

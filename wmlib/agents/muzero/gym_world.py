@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from wmlib.collecting import specification
+from wmlib.spaces import box, choices
 
 
 class After(NamedTuple):
@@ -91,11 +92,7 @@ def fitted(observations: gym.Space, actions: gym.Space) -> tuple[tuple[int, ...]
     Raises:
         ValueError: observations are no Box, or actions are not Discrete(n).
     """
-    if not isinstance(observations, gym.spaces.Box):
-        raise ValueError(f"observations must be a Box of numbers, got {observations}")
-    if not isinstance(actions, gym.spaces.Discrete) or actions.start != 0:
-        raise ValueError(f"actions must be Discrete(n), got {actions}")
-    return tuple(observations.shape), int(actions.n)
+    return box(observations).shape, choices(actions)
 
 
 def numbers(observations: np.ndarray) -> np.ndarray:

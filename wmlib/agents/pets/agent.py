@@ -38,6 +38,7 @@ from wmlib.planning import CEMConfig, Planner, UniformPolicy
 from wmlib.replay import Growing, episode_name
 from wmlib.runs import own_run
 from wmlib.scratch.checks import check_step
+from wmlib.spaces import box
 from wmlib.training import History, resumed, save_state, seeded
 from wmlib.typed import PositiveInt, Seed, check_type, typed
 
@@ -183,9 +184,7 @@ def train_pets(
         NotFiniteError: a loss of the model is NaN or infinite.
         Interrupted: a KeyboardInterrupt after the first trial; it holds what was finished.
     """
-    space = env.observation_space
-    if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
-        raise ValueError(f"PETS needs observations in a Box of one axis, got {space}")
+    space = box(env.observation_space, axes=1)
     cfg, random = config or PETSConfig(), UniformPolicy(env.action_space)
     (o,), (a,) = space.shape, random.space.shape
     rewards_of(reward, Particles(*(torch.zeros(2, 3, n, device=device) for n in (o, a, o))))

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from wmlib.shapes import check_shape
+from wmlib.spaces import choices
 
 
 def choices_of(space: gym.Space) -> int | None:
@@ -21,9 +22,7 @@ def choices_of(space: gym.Space) -> int | None:
     """
     if not isinstance(space, gym.spaces.Discrete):
         return None
-    if space.start != 0:
-        raise ValueError(f"a Discrete space must begin at 0, got {space}")
-    return int(space.n)
+    return choices(space)
 
 
 def as_numbers(actions: np.ndarray, choices: int | None) -> np.ndarray:

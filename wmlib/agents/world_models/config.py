@@ -13,6 +13,7 @@ from wmlib.agents.world_models.controller import ControllerConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.vision import VisionConfig
+from wmlib.spaces import frame
 from wmlib.typed import NonNegativeInt, PositiveInt, Share, typed
 
 
@@ -73,11 +74,9 @@ def fitted(config: WorldModelsConfig, env: gym.Env) -> WorldModelsConfig:
     Raises:
         ValueError: its frames or its actions are others than V and C can take.
     """
-    space, latent = env.observation_space, config.vision.latent
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-        raise ValueError(f"V sees pictures (H, W, C) of uint8, the environment gives {space}")
+    seen, latent = frame(env.observation_space, [np.uint8]), config.vision.latent
     shape = ControllerConfig.for_space(env.action_space, latent, config.memory.hidden)
-    vision = dataclasses.replace(config.vision, frame=space.shape)
+    vision = dataclasses.replace(config.vision, frame=seen)
     memory = dataclasses.replace(config.memory, latent=latent, actions=len(shape.squash))
     return dataclasses.replace(config, vision=vision, memory=memory)
 
