@@ -131,7 +131,7 @@ def test_what_is_not_finite_is_named_with_its_step(tmp_path: Path) -> None:
         return {"total": good, "reward": good * (float("nan") if calls == 8 else 1.0)}
 
     state = tmp_path / "state.safetensors"
-    with pytest.raises(NotFiniteError, match=r"M: the loss 'reward' is nan at step 7"):
+    with pytest.raises(NotFiniteError, match=r"M: the loss 'reward' at step 7 is nan"):
         fit(
             module, losses, steps=20, learning_rate=0.1, seed=0, description="M",
             state=state, every=3, progress=False,

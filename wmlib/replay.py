@@ -16,6 +16,7 @@ import numpy as np
 
 from wmlib.episodes import Episode
 from wmlib.runs import check_identity
+from wmlib.shapes import as_array
 from wmlib.storage import DamagedFileError, digest, open_arrays, read_json, save_arrays
 from wmlib.typed import PositiveInt, check_same, check_type, typed
 
@@ -38,14 +39,10 @@ def draw_windows(
     Raises:
         ValueError: no episode is that long.
     """
-    lengths = np.asarray(lengths)
-    if lengths.ndim != 1 or (len(lengths) and lengths.dtype.kind not in "iu"):
-        raise ValueError(f"lengths must be (E,) whole numbers, got {lengths!r}")
+    lengths = as_array("lengths", lengths, "E", dtype="whole")
     offsets = np.concatenate([[0], np.cumsum(np.maximum(lengths - length + 1, 0))]).astype(int)
     if offsets[-1] == 0:
-        raise ValueError(
-            f"no episode has {length} decisions; the longest has {max(lengths, default=0)}"
-        )
+        raise ValueError(f"no episode has {length} decisions; the longest has {max(lengths)}")
     flat = rng.integers(offsets[-1], size=batch)
     which = np.searchsorted(offsets, flat, side="right") - 1
     return which, flat - offsets[which]
@@ -89,6 +86,16 @@ class Replay:
         """Observations in all episodes, the final ones included."""
         return self.steps + len(self.episodes)
 
+    def filled(self) -> list[Episode]:
+        """The episodes.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.episodes:
+            raise ValueError("the replay is empty; collect episodes first")
+        return self.episodes
+
     @typed
     def sample_frames(self, rng: np.random.Generator, n: PositiveInt) -> np.ndarray:
         """Draw n observations uniformly, with replacement: (n, *observation shape).
@@ -96,9 +103,7 @@ class Replay:
         Raises:
             ValueError: the replay is empty, or n is less than 1.
         """
-        if not self.episodes:
-            raise ValueError("the replay is empty; collect episodes first")
-        offsets = np.cumsum([0] + [len(episode) + 1 for episode in self.episodes])
+        offsets = np.cumsum([0] + [len(episode) + 1 for episode in self.filled()])
         flat = rng.integers(offsets[-1], size=n)
         which = np.searchsorted(offsets, flat, side="right") - 1
         return np.stack(
@@ -126,8 +131,7 @@ class Replay:
             FileExistsError: the folder exists and is not empty (hidden files aside).
             OSError: it cannot be written; nothing of it is left.
         """
-        if not self.episodes:
-            raise ValueError("the replay is empty; collect episodes first")
+        episodes = self.filled()
         folder = Path(os.path.realpath(folder))
         there = folder.exists()
         if there and any(not entry.name.startswith(".") for entry in folder.iterdir()):
@@ -135,8 +139,8 @@ class Replay:
         partial = folder / ".partial" if there else folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed here
         try:
-            for i, episode in enumerate(self.episodes):
-                _save_episode(partial, episode, i, len(self.episodes), {})
+            for i, episode in enumerate(episodes):
+                _save_episode(partial, episode, i, len(episodes), {})
             if there:
                 for path in sorted(partial.iterdir(), reverse=True):
                     os.replace(path, folder / path.name)

@@ -28,6 +28,17 @@ class NotFiniteError(ArithmeticError):
     """A loss became NaN or infinite; the message names the step and the loss."""
 
 
+def check_finite(number: float, what: str) -> float:
+    """The number itself.
+
+    Raises:
+        NotFiniteError: it is NaN or infinite.
+    """
+    if not math.isfinite(number):
+        raise NotFiniteError(f"{what} is {number}")
+    return number
+
+
 @typed
 def seeded(seed: Seed, make: Callable[[], Module]) -> Module:
     """Make a module whose initial weights come from `seed`; global generators are left alone.
@@ -101,8 +112,7 @@ def fit(
             group["lr"] = learning_rate * min(1.0, left)
         named = losses(np.random.default_rng([seed, step]))
         for name, loss in named.items():
-            if not math.isfinite(value := loss.item()):
-                raise NotFiniteError(f"{description}: the loss {name!r} is {value} at step {step}")
+            value = check_finite(loss.item(), f"{description}: the loss {name!r} at step {step}")
             history.setdefault(name, []).append(value)
         optimiser.zero_grad()
         named["total"].backward()

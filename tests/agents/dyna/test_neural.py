@@ -309,8 +309,8 @@ def test_wrong_shapes_and_numbers_are_refused() -> None:
             r"seed must be (a whole number|at least 0)( or None)?, got 0\.5",
         ),
         (lambda: TransitionBuffer([1.0]).random_state(), "the buffer is empty"),
-        (lambda: buffer.add([0, 0, 0], 0, 1.0, None), r"a state is 2 numbers, got \(3,\)"),
-        (lambda: buffer.add([0, 0], 0, 1.0, [0]), r"a state is 2 numbers, got \(2,\), \(1,\)"),
+        (lambda: buffer.add([0, 0, 0], 0, 1.0, None), r"a state must .*, got \[0, 0, 0\]"),
+        (lambda: buffer.add([0, 0], 0, 1.0, [0]), r"a state must be .* \(2,\) .*, got \[0\]"),
         (
             lambda: NeuralModel(0, buffer),
             "actions must be (a whole number|at least 1)( or None)?, got 0",

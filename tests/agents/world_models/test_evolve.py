@@ -195,7 +195,7 @@ def test_dreams_that_are_not_finite_are_named_with_their_generation() -> None:
     memory = steering_pays()
     with torch.no_grad():
         memory.reward.bias.fill_(float("nan"))
-    with pytest.raises(NotFiniteError, match="not finite in generation 0"):
+    with pytest.raises(NotFiniteError, match="dreamed return in generation 0 is nan"):
         train_in_dream(memory, starting(), SHAPE, replace(TINY, value=False), progress=False)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,7 @@ from wmlib.replay import Replay
 from wmlib.runs import Clock, own_run
 from wmlib.sequences import Stream
 from wmlib.storage import write_atomically
-from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
+from wmlib.training import History, check_finite, resumed, save_state, seeded
 from wmlib.typed import LARGEST, NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
 
 FILE, KIND, STATE = "denoiser.safetensors", "denoiser", "state.safetensors"
@@ -181,9 +180,7 @@ def load_denoiser(folder: str | Path, device: torch.device | str = "cpu") -> Den
 
 def _spaces(replay: Replay) -> tuple[tuple[int, int, int], int]:
     """(C, H, W) of the frames of a replay, and A of its actions."""
-    if not len(replay):
-        raise ValueError("the replay is empty; collect episodes first")
-    episode = replay.episodes[0]
+    episode = replay.filled()[0]
     seen, chosen = episode.observations, episode.actions
     if seen.dtype not in (np.uint8, np.bool_) or seen.ndim != 4:
         raise ValueError(f"observations must be frames (H, W, C) of bytes, got {seen.shape[1:]}")
@@ -252,8 +249,7 @@ class _Run:
             torch.from_numpy(a).movedim(1, 0).to(device) for a in drawn
         )
         loss = self.denoiser.loss(pixels(frames), actions, begins.float(), generator)
-        if not math.isfinite(value := loss.item()):
-            raise NotFiniteError(f"the loss is {value} at step {step}")
+        value = check_finite(loss.item(), f"the loss at step {step}")
         self.history.setdefault("denoising", []).append(value)
         self.optimiser.zero_grad()
         loss.backward()

@@ -33,6 +33,15 @@ class SamplerConfig:
     """rho: the larger, the more of the steps are small ones (paper: 7)"""
 
 
+def check_learned(config: SamplerConfig, least: float, most: float) -> None:
+    """Refuse sigmas that a denoiser, which knows those from `least` to `most`, never learned."""
+    if not least <= config.least <= config.most <= most:
+        raise ValueError(
+            f"sigma must be in [{least:g}, {most:g}], which the denoiser learns, got "
+            f"{config.most:g} to {config.least:g}"
+        )
+
+
 def schedule(config: SamplerConfig) -> Tensor:
     """Noise levels (n + 1,), falling, the last one 0: `(a + t (b - a))^rho`, t from 0 to 1.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wmlib.agents.diamond.denoiser import Denoiser, DenoiserConfig, context
 from wmlib.agents.diamond.reward_end import Memory, RewardEnd, RewardEndConfig
-from wmlib.agents.diamond.sampler import SamplerConfig, sample, schedule
+from wmlib.agents.diamond.sampler import SamplerConfig, check_learned, sample, schedule
 from wmlib.nets.heads import straight_through
 from wmlib.typed import typed
 
@@ -64,11 +64,7 @@ class WorldModel(nn.Module):
     def __init__(self, config: WorldModelConfig, frame: tuple[int, int, int], actions: int) -> None:
         super().__init__()
         self.config, asked, learned = config, config.sampler, config.denoiser
-        if not learned.least <= asked.least <= asked.most <= learned.most:
-            raise ValueError(
-                f"sigma must be in [{learned.least:g}, {learned.most:g}], which the denoiser "
-                f"learns, got {asked.most:g} to {asked.least:g}"
-            )
+        check_learned(asked, learned.least, learned.most)
         self.denoiser = Denoiser(learned, frame, actions)
         self.reward_end = RewardEnd(config.reward_end, frame, actions)
         self.register_buffer("sigmas", schedule(asked), persistent=False)

@@ -112,12 +112,10 @@ class TransitionBuffer:
         self, state: ArrayLike, action: ArrayLike, reward: ArrayLike, next_state: ArrayLike | None
     ) -> Floats:
         """A single transition as a row (2 D + 2,)."""
-        before = as_floats("a state", state)  # (D,)
-        after = before if next_state is None else as_floats("a state", next_state)  # (D,)
+        before = as_floats("a state", state, self.size)  # (D,)
+        after = before if next_state is None else as_floats("a state", next_state, self.size)
         number = at_least("action", action, 0)  # type: ignore[arg-type]  # refuses the others
         paid = as_array("a reward", reward).astype(np.float32)  # ()
-        if before.shape != (self.size,) or after.shape != (self.size,):
-            raise ValueError(f"a state is {self.size} numbers, got {before.shape}, {after.shape}")
         row = np.concatenate([before, [np.float32(number)], paid.reshape(1), after])
         if not np.isfinite(row).all():
             raise ValueError(
@@ -140,9 +138,9 @@ class TransitionBuffer:
         return self._count
 
 
-def as_floats(name: str, value: ArrayLike | None) -> Floats:
-    """`value` as float32 numbers, or a ValueError."""
-    floats: Floats = as_array(name, value, ...).astype(np.float32, copy=False)
+def as_floats(name: str, value: ArrayLike | None, *axes: Any) -> Floats:
+    """`value` as float32 numbers of this shape, or a ValueError."""
+    floats: Floats = as_array(name, value, *axes).astype(np.float32, copy=False)
     return floats
 
 

@@ -21,7 +21,7 @@ from wmlib.agents.dyna.buffer import (
     check_actions,
     check_states,
 )
-from wmlib.training import NotFiniteError, seeded
+from wmlib.training import check_finite, seeded
 from wmlib.typed import PositiveFloat, PositiveInt, Seed, typed
 
 
@@ -184,8 +184,7 @@ class _Networks(nn.Module):
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor, what: str) -> Tensor:
     """One step down `loss`, which is returned without its graph."""
     value = loss.detach()
-    if not math.isfinite(value):
-        raise NotFiniteError(f"learning {what}: the loss is {float(value)}")
+    check_finite(float(value), f"learning {what}: the loss")
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()

@@ -169,7 +169,7 @@ class NeuralPolicy:
             some = self.buffer.with_replayed(self.config.batch, *some)
         before, after = self.buffer.inputs(some[0]), self.buffer.inputs(some[3])  # (B, D) each
         taken = torch.from_numpy(np.asarray(some[1], np.int64))[:, None]  # (B, 1)
-        paid = torch.from_numpy(as_floats("rewards", some[2]))[:, None]  # (B, 1)
+        paid = torch.from_numpy(as_floats("rewards", some[2], ...))[:, None]  # (B, 1)
         check_same("how many rewards and next states", (len(paid), len(after)), (len(before),) * 2)
         before, after, taken, paid = (part.to(self.device) for part in (before, after, taken, paid))
         with torch.no_grad():

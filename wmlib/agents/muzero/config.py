@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from wmlib.agents.muzero.networks import NetworkConfig
 from wmlib.typed import (
@@ -85,14 +87,15 @@ def usual(players: int) -> MuZeroConfig:
     return ONE_PLAYER if players == 1 else MuZeroConfig()
 
 
+@typed
 @dataclass(frozen=True)
 class Spaces:
     """What the networks must know of a world."""
 
     shape: tuple[int, ...]
     """of an observation"""
-    actions: int
-    players: int
+    actions: PositiveInt
+    players: Annotated[int, Field(ge=1, le=2)]
 
     @classmethod
     def of(cls, world: Any) -> Spaces:
@@ -102,8 +105,4 @@ class Spaces:
             ValueError: it does not say how many actions it has, or is of more than two players.
         """
         actions, players = getattr(world, "actions", None), getattr(world, "players", None)
-        if not isinstance(actions, int) or actions < 1:
-            raise ValueError(f"a world must have a known number of actions, got {actions!r}")
-        if players not in (1, 2):
-            raise ValueError(f"a world must have 1 or 2 players, got {players!r}")
-        return cls(tuple(world.shape), actions, players)
+        return cls(tuple(world.shape), actions, players)  # type: ignore[arg-type]  # checks them

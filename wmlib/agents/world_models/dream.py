@@ -190,7 +190,7 @@ class Dream:
         Raises:
             ValueError: the parts do not fit together, or a number is out of range.
         """
-        check_dream(self.memory, controller, starts, horizon)
+        check_dream(self.memory, controller, starts)
         if value is not None:
             check_same("features of the value", value.config.features, sum(self.sizes[:2]))
         at_once = max(1, rows // len(starts.z))
@@ -222,7 +222,7 @@ class Dream:
         generator: torch.Generator,
     ) -> Imagined:
         """Dreams kept whole, for looking at them and for learning a value from them."""
-        check_dream(self.memory, controller, starts, horizon)
+        check_dream(self.memory, controller, starts)
         dreamed = self.moments(controller, starts, horizon, generator)
         moments = [moment._replace(features=moment.features.clone()) for moment in dreamed]
         shape = (len(controller.parameters), len(starts.z))
@@ -264,10 +264,7 @@ def check_price(memory: MDNRNN, price: Price) -> None:
         )
 
 
-@typed
-def check_dream(
-    memory: MDNRNN, controller: LinearController, starts: Starts, horizon: PositiveInt
-) -> None:
+def check_dream(memory: MDNRNN, controller: LinearController, starts: Starts) -> None:
     """Refuse parts that do not fit together, by name."""
     check_starts(memory, starts)
     check_controller(memory.config, controller.config)

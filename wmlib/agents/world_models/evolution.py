@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from wmlib.agents.world_models.evolution_settings import Array, Box, CMAESConfig, Strategy
-from wmlib.shapes import check_shape
+from wmlib.shapes import as_array, check_shape
 
 _HISTORY = 20_000  # generations remembered for the test of stagnation; tutorial, B.3
 
@@ -45,8 +45,7 @@ class CMAES:
     """
 
     def __init__(self, mean: ArrayLike, config: CMAESConfig, seed: int) -> None:
-        start = np.array(mean, dtype=np.float64)  # (n,)
-        check_shape("mean", start, np.ndarray, "n", finite=True)
+        start = as_array("mean", mean, "n", finite=True).astype(np.float64)  # (n,)
         n = start.size
         self.config = config
         self.dimension = n

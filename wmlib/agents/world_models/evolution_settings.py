@@ -38,7 +38,7 @@ class CMAESConfig:
     """Candidates a generation, P >= 2. None: 4 + floor(3 ln n), (48). A rugged f needs more."""
     separable: bool = False
     """Learn the diagonal of C only: O(n) memory and time, but blind to correlated parameters."""
-    bounds: Sequence[Bound] | None = None
+    bounds: Annotated[Sequence[Bound], Field(min_length=2, max_length=2)] | None = None
     """(lower, upper) [x], each a number, n numbers, or None for no bound: see `Box`. No standard
     deviation gets larger than a third of the way from one to the other, whatever `sigma` is."""
     ftarget: float | None = None
@@ -63,8 +63,6 @@ class CMAESConfig:
 
     def __post_init__(self) -> None:
         if self.bounds is not None:
-            if len(self.bounds) != 2:
-                raise ValueError(f"bounds must be a pair (lower, upper), got {self.bounds!r}")
             lower, upper = (None if b is None else np.asarray(b).tolist() for b in self.bounds)
             object.__setattr__(self, "bounds", (lower, upper))
 

@@ -28,7 +28,7 @@ from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_
 from wmlib.returns import lambda_returns
 from wmlib.runs import check_identity
 from wmlib.storage import open_arrays, save_arrays
-from wmlib.training import History, NotFiniteError, restore, seeded, state_arrays
+from wmlib.training import History, check_finite, restore, seeded, state_arrays
 from wmlib.typed import PositiveFloat, PositiveInt, PositiveShare, Seed, typed
 
 
@@ -105,7 +105,7 @@ def train_in_dream(
         NotFiniteError: a dreamed return is not finite.
     """
     config, shape = config or DreamTrainingConfig(), controller or ControllerConfig()
-    check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts, config.horizon)
+    check_dream(memory, LinearController(np.zeros(shape.parameters), shape), starts)
     features = memory.config.latent + memory.config.hidden
     dream = Dream(memory, config.temperature, config.pace, config.price)
     of_dreams, device = ValueConfig(features, discount=config.discount), memory.device
@@ -138,8 +138,7 @@ def train_in_dream(
             horizon=config.horizon, discount=config.discount,
             value=value if config.value else None, generator=noise,
         ).mean(1).double().cpu().numpy()  # (P + 1,)  # fmt: skip
-        if not np.isfinite(returns).all():
-            raise NotFiniteError(f"a dreamed return is not finite in generation {generation}")
+        check_finite(returns.sum(), f"a dreamed return in generation {generation}")
         es.tell(candidates, -returns[:-1])
         row = (returns[-1], returns[:-1].max(), returns[:-1].std(), es.sigma)
         for name, number in zip(history, row, strict=True):

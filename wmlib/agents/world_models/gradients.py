@@ -29,7 +29,7 @@ from wmlib.agents.world_models.value import ValueConfig, ValueFunction, squared_
 from wmlib.agents.world_models.world import World, WorldState
 from wmlib.imagination import Policy, steps
 from wmlib.returns import lambda_returns
-from wmlib.training import History, NotFiniteError, resumed, save_state, seeded
+from wmlib.training import History, check_finite, resumed, save_state, seeded
 from wmlib.typed import (
     NonNegativeFloat,
     PositiveFloat,
@@ -190,7 +190,7 @@ def train_behaviour(
     value = seeded(seed, lambda: ValueFunction(cfg.value)).to(memory.device)
     of_c = torch.optim.Adam([parameters], lr=cfg.learning_rate)
     of_value = torch.optim.Adam(value.network.parameters(), lr=cfg.value.learning_rate)
-    check_dream(memory, LinearController(parameters, shape), starts, cfg.horizon)
+    check_dream(memory, LinearController(parameters, shape), starts)
     world = EvenWorld(memory, cfg.temperature, cfg.outlier)
     most = most_paid(memory.config, cfg.pace)
     discount, trace = cfg.value.discount, cfg.value.trace if cfg.bootstrap else 1.0
@@ -230,10 +230,8 @@ def train_behaviour(
             weight = torch.cat([torch.ones_like(going[:1]), going[:-1].cumprod(0)])
             (gradient,) = torch.autograd.grad(-(weight * returns).mean(), parameters)
             total, norm = float(rewards.detach().sum(0).mean()), float(gradient.norm())
-            if not math.isfinite(total + norm):
-                raise NotFiniteError(
-                    f"training C: dreamed return {total}, gradient {norm} at update {update}"
-                )
+            check_finite(total, f"training C: the dreamed return at update {update}")
+            check_finite(norm, f"training C: the gradient at update {update}")
             parameters.grad = gradient
             of_c.step()
             if cfg.bootstrap:

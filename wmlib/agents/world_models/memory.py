@@ -263,14 +263,12 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     return total / known.sum().clamp(min=1)
 
 
-@typed
 def check_codes(config: MemoryConfig, codes: Codes) -> None:
     """Refuse codes of other sizes than M's."""
     sizes = codes.mean.shape[1], codes.actions.shape[1]
     check_same("latents and actions of the codes", sizes, (config.latent, config.actions))
 
 
-@typed
 def check_rewards(config: MemoryConfig, codes: Codes) -> None:
     """Refuse rewards that M's reward head cannot say.
 
