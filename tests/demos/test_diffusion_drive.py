@@ -201,7 +201,7 @@ def test_what_does_not_drive_is_refused(small: Denoiser, begin: Moments, agent: 
         (small, {"moments": begin._replace(frames=frames[:, 1:])}, r"moments.frames must be"),
         (small, {"moments": begin._replace(frames=frames[:0])}, r"moments.frames must be"),
         (small, {"moments": Moments(frames[[0] * 65], begin.actions[[0] * 65], begin.starts)},
-         "at most 64 moments, got 65"),
+         r"number of moments must be in \[1, 64\], got 65"),
         (small, {"moments": begin._replace(actions=begin.actions * np.float32(np.nan))},
          "moments.actions must be finite"),
         (small, {"moments": begin._replace(starts=None)}, "the moments lack the starts"),

@@ -161,7 +161,7 @@ def test_what_cannot_be_explored_is_refused(agent: Agent, episode: Episode) -> N
     with torch.no_grad():
         broken.from_code.weight[0, 0] = np.nan
     wrong: list[tuple[Any, Any, dict[str, Any], str]] = [
-        (pair, [], {}, "at least one episode"),
+        (pair, [], {}, "episode must be a Sequence of length 1 or more"),
         (pair, cut(episode, 25), {}, "episode 0 has 25 decisions; 16 of warm-up and then at least"),
         (pair, [episode, cut(episode, 12)], {}, "episode 1 has 12 decisions"),
         (pair, nan, {}, "the rewards of episode 0 hold NaN"),

@@ -32,7 +32,7 @@ def demo(**options: Any) -> RewardScale:
 
 def test_what_does_not_fit_together_is_refused() -> None:
     for options, message in (
-        ({"heads": {}}, "there must be 1 to 4 heads, got 0"),
+        ({"heads": {}}, "heads must be a Mapping of length 1 to 4, got {}"),
         ({"heads": {"one": np.zeros((3, 2, 5))}}, r"shape of 'one' must be \(3, 3, 5\), got"),
         ({"heads": {"one": np.full((3, 3, 5), np.nan)}}, "holds NaN or infinity"),
         ({"scales": [1.0, 0.5, 2.0]}, "scales must rise"),

@@ -139,7 +139,7 @@ def test_parts_that_do_not_fit_are_refused(agent: Agent) -> None:
         ((vision, memory, two), r"actions of C must be \(32, 3\), got \(32, 2\)"),
         ((vision, memory, controller, silence(narrow)), "starts.hidden must be"),
         ((vision, memory, None, silence(memory, 0)), r"starts.z must be .* got .* \(0, 32\)"),
-        ((vision, memory, None, silence(memory, MOST_STARTS + 1)), "at most 64 starts, got 65"),
+        ((vision, memory, None, silence(memory, MOST_STARTS + 1)), r"starts must be in .*, got 65"),
         ((vision, None, controller), "need their M"),
     ]
     for parts, message in wrong:

@@ -16,12 +16,13 @@ import traitlets
 from pydantic import Field
 
 from wmlib.agents.dreamerv3 import DreamerV3
-from wmlib.demos.catch_dream.weights import check_catcher, pack_catcher, starts
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.catch_dream.weights import pack_catcher, starts
+from wmlib.demos.page.settings import settings
 from wmlib.demos.page.still import pictures, still
 from wmlib.envs.catch import COLUMNS, SIDE
-from wmlib.typed import typed
+from wmlib.typed import check_type, typed
 
+Column = Annotated[int, Field(ge=0, le=COLUMNS - 1)]
 PageSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -59,12 +60,10 @@ class CatchDream(anywidget.AnyWidget):
         self,
         agent: DreamerV3,
         *,
-        start: int = 0,
+        start: Column = 0,
         seed: PageSeed = 0,
         bits: Literal[8, 16] = 8,
     ) -> None:
-        check_catcher(agent)
-        self._check("start", start)
         super().__init__(
             weights=pack_catcher(agent, seed, bits),
             still=still(
@@ -78,7 +77,7 @@ class CatchDream(anywidget.AnyWidget):
         )  # fmt: skip
 
     def _check(self, name: str, value: Any) -> None:
-        check_limits(name, value, 0, COLUMNS - 1)
+        check_type(name, value, Column)
 
     _settings = settings("start")
 

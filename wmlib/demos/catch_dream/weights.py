@@ -36,7 +36,12 @@ def pack_catcher(agent: DreamerV3, seed: int = 0, bits: Literal[8, 16] = 8) -> b
         ValueError: it plays something else, or a number is NaN or infinite, which the message
             names.
     """
-    check_catcher(agent)
+    spaces = agent.spaces
+    if (spaces.shape, spaces.pictures, spaces.choices) != ((SIDE, SIDE, 1), True, len(ACTIONS)):
+        raise ValueError(
+            f"the agent must see pictures ({SIDE}, {SIDE}, 1) and choose among {len(ACTIONS)} "
+            f"actions, got {spaces}"
+        )
     arrays = dict(_arrays(agent))
     rounded = {name: bits for name, array in arrays.items() if array.ndim > 1}
     begun = starts(agent, seed)
@@ -54,21 +59,6 @@ def pack_catcher(agent: DreamerV3, seed: int = 0, bits: Literal[8, 16] = 8) -> b
         },
     }  # fmt: skip
     return pack(arrays, rounded, about)
-
-
-def check_catcher(agent: DreamerV3) -> None:
-    """Refuse an agent that does not play Catch.
-
-    Raises:
-        ValueError: it sees or does something else.
-    """
-    spaces = agent.spaces
-    found = spaces.shape, spaces.pictures, spaces.choices
-    if found != ((SIDE, SIDE, 1), True, len(ACTIONS)):
-        raise ValueError(
-            f"the agent must see pictures ({SIDE}, {SIDE}, 1) and choose among {len(ACTIONS)} "
-            f"actions, got {spaces}"
-        )
 
 
 @torch.no_grad()

@@ -19,10 +19,10 @@ from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.diffusion_drive.weights import STEPS, Moments, pack_denoiser
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import pictures, still
-from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models
-from wmlib.typed import PositiveFloat, check_same, typed
+from wmlib.demos.page.weights import WeightsConfig, pack_models
+from wmlib.typed import PositiveFloat, check_same, check_type, typed
 
 PageSeed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -98,7 +98,7 @@ class DiffusionDrive(anywidget.AnyWidget):
 
     def _check(self, name: str, value: Any) -> None:
         if name == "start":
-            check_limits(name, value, 0, self._starts - 1)
+            check_type(name, value, whole(0, self._starts - 1))
         elif value not in STEPS:
             raise ValueError(f"steps must be one of {STEPS}, got {value!r}")
 
@@ -111,7 +111,6 @@ def _pack_world(
     vision, memory = (world.vision, world.memory) if isinstance(world, Agent) else world
     if moments.starts is None:
         raise ValueError("the moments lack the starts of V and M: give moments() their world")
-    check_models(vision, memory, None, moments.starts)
     check_same("M's actions (a car has steering, gas and brake)", memory.config.actions, 3)
     check_same("the number of starts of V and M", len(moments.starts.z), len(moments.frames))
     return pack_models(vision, memory, starts=moments.starts, config=config)

@@ -9,23 +9,26 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from wmlib.agents.diamond import Denoiser, SamplerConfig, film, pixels, schedule
+from wmlib.agents.diamond.sampler import check_learned
 from wmlib.agents.diamond.unet import AdaptiveGroupNorm
 from wmlib.agents.world_models.codes import Codes
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts, warm_up
 from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.page.blocks import pack, unpack
+from wmlib.demos.page.settings import whole
 from wmlib.demos.page.weights import MOST_STARTS, WeightsConfig
 from wmlib.episodes import Episode
 from wmlib.shapes import check_shape
-from wmlib.typed import PositiveInt, check_same, typed
+from wmlib.typed import PositiveInt, check_same, check_type, typed
 
 STEPS = (1, 2, 3, 5)
 """questions to the denoiser for a frame, among which the reader chooses"""
@@ -68,11 +71,7 @@ def moments(
         ValueError: an episode is too short, or there are none.
     """
     shortest = min((len(episode) for episode in episodes), default=0)
-    if not past - 1 <= decision < shortest:
-        raise ValueError(
-            f"decision must be in [{past - 1}, {shortest}), {past} frames into each episode and "
-            f"before the shortest ends, got {decision}"
-        )
+    check_type("decision", decision, Annotated[int, Field(ge=past - 1, lt=shortest)])
     seen = slice(decision + 1 - past, decision + 1)
     frames = np.stack([np.asarray(episode.observations[seen]) for episode in episodes])
     actions = np.stack([episode.actions[decision + 1 - past : decision] for episode in episodes])
@@ -145,8 +144,7 @@ def check_denoiser(denoiser: Denoiser, begin: Moments, sampler: SamplerConfig) -
     )  # fmt: skip
     shape = len(begin.frames), config.past - 1, ACTIONS
     check_shape("moments.actions", begin.actions, np.ndarray, *shape, dtype="float32", finite=True)
-    if len(begin.frames) > MOST_STARTS:
-        raise ValueError(f"a page carries at most {MOST_STARTS} moments, got {len(begin.frames)}")
+    check_type("the number of moments", len(begin.frames), whole(1, MOST_STARTS))
     channels, coarsest = config.network.channels, network.fold * 2 ** (len(network.down) - 1)
     norms = [part for part in network.modules() if isinstance(part, AdaptiveGroupNorm)]
     together = [part.linear.out_features // 2 // part.groups for part in norms]
@@ -160,11 +158,7 @@ def check_denoiser(denoiser: Denoiser, begin: Moments, sampler: SamplerConfig) -
             f"the page normalises channels in {PIXELS}s, got groups of {min(together)}: "
             f"group = {config.network.group}"
         )
-    if not config.least <= sampler.least <= sampler.most <= config.most:
-        raise ValueError(
-            f"sigma must be in [{config.least:g}, {config.most:g}], which the denoiser learned, "
-            f"got {sampler.most:g} to {sampler.least:g}"
-        )
+    check_learned(sampler, config.least, config.most)
 
 
 def as_packed(denoiser: Denoiser, config: WeightsConfig | None = None) -> Denoiser:

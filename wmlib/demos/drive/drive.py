@@ -18,13 +18,14 @@ from wmlib.agents.world_models.controller import LinearController
 from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import pictures, still
-from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models
-from wmlib.typed import PositiveFloat, check_same, typed
+from wmlib.demos.page.weights import WeightsConfig, pack_models
+from wmlib.typed import PositiveFloat, check_same, check_type, typed
 
 PageSeed = Annotated[int, Field(ge=0, lt=2**32)]
-COLDEST, HOTTEST = 0.1, 2.0  # temperatures at the ends of the slider
+Warmth = Annotated[float, Field(ge=0.1, le=2.0)]
+"""temperatures from end to end of the slider"""
 
 
 class DriveTheDream(anywidget.AnyWidget):
@@ -70,21 +71,22 @@ class DriveTheDream(anywidget.AnyWidget):
         *,
         starts: Starts,
         driver: Literal["reader", "C"] | None = None,
-        temperature: float = 1.0,
+        temperature: Warmth = 1.0,
         seed: PageSeed = 0,
         seconds_per_decision: PositiveFloat = 0.06,
         config: WeightsConfig | None = None,
     ) -> None:
         vision, memory, controller = parts(world)
-        check_models(vision, memory, controller, starts)
         check_same("M's actions (a car has steering, gas and brake)", memory.config.actions, 3)
-        self._drivers = ("reader",) if controller is None else ("reader", "C")
-        self._starts = len(starts.z)
-        first: str = self._drivers[-1] if driver is None else driver
-        self._check("driver", first)
-        self._check("temperature", temperature)
+        first = driver or ("reader" if controller is None else "C")
+        drivers = Literal["reader"] if controller is None else Literal["reader", "C"]
+        check_type("driver", first, drivers)
+        weights = pack_models(vision, memory, controller, starts, config)
+        self._kinds = {
+            "driver": drivers, "temperature": Warmth, "start": whole(0, len(starts.z) - 1)
+        }  # fmt: skip
         super().__init__(
-            weights=pack_models(vision, memory, controller, starts, config),
+            weights=weights,
             still=still(
                 pictures(vision.decode(starts.z[:1].cpu().numpy()), "What V paints of that moment"),
                 "Drive the dream: you steer a car through a road that V and M imagine, from this "
@@ -97,12 +99,7 @@ class DriveTheDream(anywidget.AnyWidget):
         )
 
     def _check(self, name: str, value: Any) -> None:
-        if name == "temperature":
-            check_limits(name, value, COLDEST, HOTTEST)
-        elif name == "start":
-            check_limits(name, value, 0, self._starts - 1)
-        elif value not in self._drivers:
-            raise ValueError(f"driver must be 'reader', or 'C' if there is one; got {value!r}")
+        check_type(name, value, self._kinds[name])
 
     _settings = settings("driver", "temperature", "start")
 

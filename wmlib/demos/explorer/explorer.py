@@ -27,12 +27,12 @@ from torch import Tensor
 
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.codes import Codes
-from wmlib.agents.world_models.memory import MDNRNN, check_codes
+from wmlib.agents.world_models.memory import MDNRNN
 from wmlib.agents.world_models.starts import Starts, followed, warm_up
 from wmlib.agents.world_models.vision import SIDE, VAE
-from wmlib.demos.drive.drive import COLDEST, HOTTEST, parts
+from wmlib.demos.drive.drive import Warmth, parts
 from wmlib.demos.explorer.quality import Baselines, Forecasts, better_until, follow, squared_errors
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import pictures, still
 from wmlib.demos.page.weights import WeightsConfig, check_models, pack_models, rounded
 from wmlib.episodes import Episode
@@ -95,7 +95,7 @@ class DreamQualityExplorer(anywidget.AnyWidget):
     def __init__(
         self,
         world_model: Agent | tuple[VAE, MDNRNN],
-        episode: Episode | Sequence[Episode],
+        episode: Episode | Annotated[Sequence[Episode], Field(min_length=1)],
         *,
         starts: Annotated[int, Field(ge=1, le=MOST_STARTS)] = MOST_STARTS,
         warm: NonNegativeInt = 16,
@@ -113,7 +113,6 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         episodes = _checked(episode, warm)
         most = min(longest, *(len(each) - warm for each in episodes))
         codes = Codes.of(episodes, vision.encode)
-        check_codes(memory.config, codes)
         its_vision, its_memory = rounded(vision, memory, config)
         self._vision, self._memory = its_vision.cpu(), its_memory.cpu()
         begin, first = _moments(memory, codes, warm, most, starts)
@@ -241,14 +240,14 @@ class DreamQualityExplorer(anywidget.AnyWidget):
         )
 
     def _check(self, name: str, value: Any) -> None:
-        limits = {
-            "horizon": (1, self._most),
-            "temperature": (COLDEST, HOTTEST),
-            "start": (0, len(self._first) - 1),
-            "dreams": (1, MOST_DREAMS),
-            "seed": (0, SEEDS - 1),
+        kinds = {
+            "horizon": whole(1, self._most),
+            "temperature": Warmth,
+            "start": whole(0, len(self._first) - 1),
+            "dreams": whole(1, MOST_DREAMS),
+            "seed": whole(0, SEEDS - 1),
         }
-        check_limits(name, value, *limits[name])
+        check_type(name, value, kinds[name])
 
     _settings = settings("horizon", "temperature", "start", "dreams", "seed")
 
@@ -256,8 +255,6 @@ class DreamQualityExplorer(anywidget.AnyWidget):
 def _checked(episode: Episode | Sequence[Episode], warm: int) -> list[Episode]:
     """The episodes, each long enough and made of finite numbers."""
     episodes = [episode] if isinstance(episode, Episode) else list(episode)
-    if not episodes:
-        raise ValueError("at least one episode is needed, got none")
     for i, each in enumerate(episodes):
         check_type(f"episode {i}", each, Episode)
         if len(each) < warm + FEWEST_DECISIONS:

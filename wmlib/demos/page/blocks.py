@@ -23,18 +23,13 @@ INTEGERS: dict[int, np.dtype[Any]] = {8: np.dtype("<i1"), 16: np.dtype("<i2")}
 
 
 def quantise(array: np.ndarray, bits: int, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round an array of N numbers, block by block, to the nearest multiple of the block's scale.
+    """Round N finite numbers, block by block, to the nearest multiple of the block's scale.
 
     Returns:
         integers (N,) and scales (ceil(N / block),) float32; the largest number of a block becomes
         127 or 32767, and a block of zeros has the scale 0.
-
-    Raises:
-        ValueError: a number is NaN or infinite.
     """
     flat = np.asarray(array, np.float32).reshape(-1)  # (N,)
-    if not np.isfinite(flat).all():
-        raise ValueError("it holds NaN or infinity")
     largest = np.iinfo(INTEGERS[bits]).max
     padded = np.pad(flat, (0, -len(flat) % block)).reshape(-1, block)  # (blocks, block)
     scales = (np.abs(padded).max(1) / largest).astype(np.float32)  # (blocks,)

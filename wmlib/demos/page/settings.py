@@ -7,8 +7,6 @@ from typing import Annotated, Any, Protocol
 import traitlets
 from pydantic import Field
 
-from wmlib.typed import check_type
-
 
 class Settled(Protocol):
     """A demo that knows what its settings may be."""
@@ -31,7 +29,6 @@ def settings(*names: str) -> traitlets.traitlets.ValidateHandler:
     return handler
 
 
-def check_limits(name: str, value: Any, least: float, most: float) -> None:
-    """Refuse, by name, what is not in [least, most]: whole numbers if the limits are."""
-    kind = int if isinstance(least, int) else float
-    check_type(name, value, Annotated[kind, Field(ge=least, le=most)])
+def whole(least: int, most: int) -> Any:
+    """The type of a setting that is a whole number in [least, most]."""
+    return Annotated[int, Field(ge=least, le=most)]

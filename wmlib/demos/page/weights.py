@@ -25,8 +25,9 @@ from wmlib.agents.world_models.mixture import log_likelihood
 from wmlib.agents.world_models.starts import Starts, check_starts, warm_up
 from wmlib.agents.world_models.vision import VAE
 from wmlib.demos.page.blocks import BLOCK, pack, unpack
+from wmlib.demos.page.settings import whole
 from wmlib.episodes import Episode
-from wmlib.typed import PositiveInt, check_same, typed
+from wmlib.typed import PositiveInt, check_same, check_type, typed
 
 MOST_STARTS = 64
 
@@ -103,8 +104,7 @@ def check_models(
     check_same("V's latents", vision.config.latent, memory.config.latent)
     if starts is not None:
         check_starts(memory, starts)
-        if len(starts.z) > MOST_STARTS:
-            raise ValueError(f"a page carries at most {MOST_STARTS} starts, got {len(starts.z)}")
+        check_type("the number of starts", len(starts.z), whole(1, MOST_STARTS))
     if controller is not None:
         check_same("the number of controllers that drive", len(controller.parameters), 1)
         check_controller(memory.config, controller.config)

@@ -11,21 +11,23 @@ agent of the page learns as `DynaQ(Maze(demo.world), demo.config, seed=demo.seed
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
+from pydantic import Field
 
 from wmlib.agents.dyna.tables import DynaConfig
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import still
 from wmlib.envs.layouts import ACTIONS, DYNA, Layout, as_layout
-from wmlib.typed import NonNegativeFloat, check_same, check_type
+from wmlib.typed import NonNegativeFloat, check_same, check_type, typed
 
 MOST_ROWS, MOST_COLUMNS = 12, 16
-MOST_UPDATES = 50  # at the end of the slider
+PageSeed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Updates = Annotated[int, Field(ge=0, le=50)]  # up to the end of the slider
 KAPPA = 1e-3  # ours: finds the short cut of example 8.3 in some thousands of steps
 
 
@@ -73,25 +75,21 @@ class Playground(anywidget.AnyWidget):
     curves = traitlets.List(traitlets.Dict()).tag(sync=True)
     """Of each agent, the present one last: `label`, `updates`, `bonus`, `seed` and `lengths`."""
 
+    @typed
     def __init__(
         self,
         layout: Layout | str = DYNA,
         *,
-        seed: int = 0,
-        updates: int = 5,
+        seed: PageSeed = 0,
+        updates: Updates = 5,
         bonus: float = 0.0,
         step_size: float = 0.1,
         discount: float = 0.95,
         exploration: float = 0.1,
     ) -> None:
         world = as_layout(layout)
-        if world.rows > MOST_ROWS or world.columns > MOST_COLUMNS:
-            raise ValueError(
-                f"a playground has at most {MOST_ROWS} rows and {MOST_COLUMNS} columns, "
-                f"got {world.rows} and {world.columns}"
-            )
-        self._check("seed", seed)
-        self._check("updates", updates)
+        check_type("the number of rows", world.rows, whole(1, MOST_ROWS))
+        check_type("the number of columns", world.columns, whole(1, MOST_COLUMNS))
         DynaConfig(step_size, discount, exploration, updates, bonus)  # checks the others
         nothing = np.zeros((world.rows * world.columns, len(ACTIONS)), np.int64)  # (S, A)
         super().__init__(
@@ -169,10 +167,8 @@ class Playground(anywidget.AnyWidget):
         return "\n".join(drawing.split())
 
     def _check(self, name: str, value: Any) -> None:
-        if name == "bonus":
-            check_type(name, value, NonNegativeFloat)
-        else:
-            check_limits(name, value, 0, {"seed": 2**32 - 1, "updates": MOST_UPDATES}[name])
+        kinds = {"seed": PageSeed, "updates": Updates, "bonus": NonNegativeFloat}
+        check_type(name, value, kinds[name])
 
     _settings = settings("seed", "updates", "bonus")
 

@@ -16,10 +16,10 @@ import traitlets
 from pydantic import Field
 
 from wmlib.demos.page.blocks import pack
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import still
 from wmlib.shapes import Shape
-from wmlib.typed import PositiveFloat, check_same, typed
+from wmlib.typed import PositiveFloat, check_same, check_type, typed
 
 MOST_HEADS = 4
 CUT = 2.0  # where a chart ends, in units of the scale
@@ -56,7 +56,7 @@ class RewardScale(anywidget.AnyWidget):
     @typed
     def __init__(
         self,
-        heads: Mapping[str, np.ndarray],
+        heads: Annotated[Mapping[str, np.ndarray], Field(min_length=1, max_length=MOST_HEADS)],
         *,
         scales: Rising,
         updates: Annotated[Sequence[int], Field(min_length=2)],
@@ -64,8 +64,6 @@ class RewardScale(anywidget.AnyWidget):
         target: Places,
         scale: int = 0,
     ) -> None:
-        if not 1 <= len(heads) <= MOST_HEADS:
-            raise ValueError(f"there must be 1 to {MOST_HEADS} heads, got {len(heads)}")
         for name, rows in (("scales", scales), ("updates", updates), ("places", places)):
             if not (np.diff(rows) > 0).all():
                 raise ValueError(f"{name} must rise, got {list(rows)}")
@@ -100,7 +98,7 @@ class RewardScale(anywidget.AnyWidget):
         )
 
     def _check(self, name: str, value: Any) -> None:
-        check_limits(name, value, 0, self._sizes[name] - 1)
+        check_type(name, value, whole(0, self._sizes[name] - 1))
 
     _settings = settings("scale", "updates")
 

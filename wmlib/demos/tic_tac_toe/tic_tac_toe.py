@@ -15,12 +15,12 @@ import numpy as np
 import traitlets
 
 from wmlib.agents.muzero import MuZero
-from wmlib.demos.page.settings import check_limits, settings
+from wmlib.demos.page.settings import settings, whole
 from wmlib.demos.page.still import pictures, still
-from wmlib.demos.tic_tac_toe.weights import check_moves, check_player, pack_player
-from wmlib.typed import typed
+from wmlib.demos.tic_tac_toe.weights import check_moves, pack_player
+from wmlib.typed import check_type, typed
 
-MOST = 200  # simulations
+Simulations = whole(0, 200)
 
 
 class PlayTicTacToe(anywidget.AnyWidget):
@@ -52,7 +52,6 @@ class PlayTicTacToe(anywidget.AnyWidget):
 
     @typed
     def __init__(self, agent: MuZero, *, simulations: int = 50, moves: Sequence[int] = ()) -> None:
-        check_player(agent)
         self._check("simulations", simulations)
         self._check("moves", list(moves))
         super().__init__(
@@ -69,7 +68,7 @@ class PlayTicTacToe(anywidget.AnyWidget):
         if name == "moves":
             check_moves(value)
         else:
-            check_limits(name, value, 0, MOST)
+            check_type(name, value, Simulations)
 
     _settings = settings("simulations", "moves")
 

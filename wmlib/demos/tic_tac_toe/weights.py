@@ -30,7 +30,8 @@ def pack_player(agent: MuZero) -> bytes:
         ValueError: it plays something else, or a number is NaN or infinite, which the message
             names.
     """
-    check_player(agent)
+    if agent.spaces != (wanted := Spaces.of(GAME)):
+        raise ValueError(f"the agent must play tic-tac-toe, with {wanted}, got {agent.spaces}")
     networks = agent.average
     arrays = {name: _numpy(part) for name, part in networks.named_parameters()}
     arrays |= {
@@ -47,16 +48,6 @@ def pack_player(agent: MuZero) -> bytes:
         "lines": GAME.lines.tolist(),
     }
     return pack(arrays, {}, about)
-
-
-def check_player(agent: MuZero) -> None:
-    """Refuse an agent that does not play tic-tac-toe.
-
-    Raises:
-        ValueError: it sees or does something else.
-    """
-    if agent.spaces != (wanted := Spaces.of(GAME)):
-        raise ValueError(f"the agent must play tic-tac-toe, with {wanted}, got {agent.spaces}")
 
 
 def board_probe(agent: MuZero) -> np.ndarray:
