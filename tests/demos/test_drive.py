@@ -128,7 +128,7 @@ def test_what_is_set_later_is_checked_too(widget: DriveTheDream, agent: Agent) -
             setattr(widget, name, value)
         assert getattr(widget, name) == before
     alone = DriveTheDream((agent.vision, agent.memory), starts=first_start(widget))
-    with pytest.raises(traitlets.TraitError, match="'C' if there is one; got 'C'"):
+    with pytest.raises(traitlets.TraitError, match="driver must be 'reader', got 'C'"):
         alone.driver = "C"
 
 
