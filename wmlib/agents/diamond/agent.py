@@ -50,7 +50,8 @@ class DiamondConfig:
     """stretches an update, of denoiser and reward model (paper: 32, and 70 % of them from the
     newest quarter of the episodes; ours: all are as likely)"""
     dreams: PositiveInt = 64
-    """dreams an update of the behaviour (paper: 32; ours: fewer and steadier updates)"""
+    """dreams an update of the behaviour (paper: 32; ours: fewer and steadier updates; and a dream
+    that has ended is not begun anew, where the authors go on from other real frames)"""
     denoiser_rate: PositiveFloat = 1e-3
     """AdamW's (paper: 1e-4; ours: for a hundredth of its updates)"""
     reward_end_rate: PositiveFloat = 1e-3
@@ -60,7 +61,9 @@ class DiamondConfig:
     decay: NonNegativeFloat = 1e-2
     """of the weights of denoiser and reward model (paper: 1e-2)"""
     warmup: PositiveInt = 100
-    """updates over which the rates rise (paper: 100)"""
+    """updates over which the rates of the denoiser and of the reward model rise (paper: 100). Ours:
+    counted from the first of all updates, so that the behaviour, which begins later than that by
+    default, begins at its full rate (authors: over 100 of its own too)"""
     denoiser_clip: PositiveFloat = 1.0
     """largest norm of its gradient (paper: 1)"""
     clip: PositiveFloat = 100.0
@@ -167,6 +170,7 @@ class Diamond:
         def drawn(length: int, batch: int = config.batch) -> tuple[Tensor, ...]:
             return self.given(stream.draw(rng, batch, length))
 
+        # The authors draw a frame more, to learn from the denoiser's own: see `Denoiser.loss`.
         frames, actions, _, first, _ = drawn(past + 1)
         denoising = self.model.denoiser.loss(frames, actions, first, generator)
         self._descend("denoiser", denoising, config.denoiser_clip)
