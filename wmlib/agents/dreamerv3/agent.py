@@ -49,9 +49,10 @@ class DreamerV3Config:
     batch: PositiveInt = 8
     """stretches an update (paper: 16)"""
     length: PositiveInt = 16
-    """T, observations in a stretch (paper: 64)"""
+    """T, observations in a stretch (paper: 64). Ours begins knowing nothing, see `RSSM.filter`"""
     learning_rate: PositiveFloat = 1e-3
-    """Adam's, of all networks but the actor (paper: 4e-5; ours: for a hundredth of its updates)"""
+    """Adam's, of all networks but the actor (paper: 4e-5; ours: for a hundredth of its updates).
+    Adam keeps 0.99 of its mean square and adds 1e-8 (authors: LaProp, 0.999 and 1e-20)"""
     actor_rate: PositiveFloat = 1e-4
     """the actor's (paper: 4e-5 too; January 2023: a third of the world model's; ours: it must not
     settle before there is a model to learn from)"""
@@ -228,7 +229,8 @@ class DreamerV3:
         return low, high
 
     def policy(self, explore: bool = False) -> DreamerV3Policy:
-        """What plays; when it explores it draws its actions, else it takes the likeliest."""
+        """What plays; when it explores it draws its actions, else it takes the likeliest (ours: the
+        authors' draws them when it is examined, too)."""
         return DreamerV3Policy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
