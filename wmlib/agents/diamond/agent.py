@@ -17,7 +17,7 @@ from wmlib.agents.diamond.denoiser import pixels
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
 from wmlib.reinforce import losses
 from wmlib.runs import Row
@@ -119,7 +119,6 @@ class Diamond:
     """
 
     FILE, KIND = "agent.safetensors", "diamond"
-    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
     environment = ""
     """the id of what it was trained on, once it is saved"""
@@ -164,7 +163,7 @@ class Diamond:
     def update(self, stream: Stream) -> Row:
         """One update of the denoiser, of the reward model and, when it is due, of the behaviour."""
         rng = np.random.default_rng([self.seed, self.updates])
-        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         config, past = self.config, self.config.world_model.denoiser.past
 
         def drawn(length: int, batch: int = config.batch) -> tuple[Tensor, ...]:

@@ -24,7 +24,7 @@ from wmlib.agents.dreamerv3.behaviour import (
 from wmlib.agents.dreamerv3.rssm import State
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.training import seeded
@@ -118,7 +118,6 @@ class DreamerV3:
     """
 
     FILE, KIND = "agent.safetensors", "dreamerv3"
-    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
     environment = ""
     """the id of what it was trained on, once it is saved"""
@@ -163,7 +162,7 @@ class DreamerV3:
 
     def update(self, batch: Sequences) -> Row:
         """One update of all networks on a batch of stretches."""
-        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         observations, actions, *others = (
             torch.from_numpy(part).to(self.device).movedim(1, 0) for part in batch
         )  # (T, B, ...)
