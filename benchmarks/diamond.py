@@ -47,7 +47,7 @@ from wmlib.episodes import run_episode
 from wmlib.evaluation import evaluate
 from wmlib.exploration import random_policy
 from wmlib.imagination import imagine, steps
-from wmlib.learning import SEEDS
+from wmlib.learning import MOST_UPDATES, SEEDS
 from wmlib.nets.actor_critic import Acting
 from wmlib.sequences import Stream
 
@@ -192,7 +192,7 @@ def denoiser(kind: str, stream: Stream, seed: int, updates: int = UPDATES) -> Di
     learned = agent.model.denoiser
     adam = torch.optim.AdamW(learned.parameters(), CONFIG.denoiser_rate, weight_decay=CONFIG.decay)
     for update in range(updates):
-        generator = torch.Generator().manual_seed(seed * Diamond.SEEDS + update)
+        generator = torch.Generator().manual_seed(seed * MOST_UPDATES + update)
         batch = stream.draw(np.random.default_rng([seed, update]), CONFIG.batch, config.past + 1)
         frames, actions, _, first, _ = agent.given(batch)
         loss = learned.loss(frames, actions, first, generator)

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 import wmlib  # noqa: F401 - registers the environments
-from wmlib.learning import learn_online
+from wmlib.agents.dreamerv3 import (
+    BehaviourConfig,
+    DreamerV3Config,
+    RSSMConfig,
+    WorldModelConfig,
+    train_dreamerv3,
+)
+from wmlib.learning import MOST_UPDATES, learn_online
 from wmlib.runs import Row
 from wmlib.sequences import Stream
 from wmlib.storage import DamagedFileError
@@ -131,3 +138,21 @@ def test_repeated_actions_are_counted() -> None:
     assert learner.seen == [51, 102, 153]
     with pytest.raises(ValueError, match=r"first must be one of 4, 8, \.\.\. 600, got 30"):
         learn_online(learner, env, steps=600, seed=0, first=30, ratio=0.01, progress=False)
+
+
+LARGEST_SEED = 922_337_203_684
+
+
+def test_the_largest_seed_has_dice_for_every_update_and_the_next_is_refused() -> None:
+    """At once, and not by the generator of the first update, when random play has been paid for."""
+    config = DreamerV3Config(
+        world_model=WorldModelConfig(rssm=RSSMConfig(8, 2, 2, 2, 8), units=8, embedding=8),
+        behaviour=BehaviourConfig(horizon=2, units=8), batch=2, length=4, first=10, ratio=0.2,
+    )  # fmt: skip
+    options = {"steps": 10, "config": config, "progress": False}
+    agent = train_dreamerv3("wmlib/PixelCatch-v0", seed=LARGEST_SEED, **options)
+    assert agent.updates == 2
+    torch.Generator().manual_seed(LARGEST_SEED * MOST_UPDATES + MOST_UPDATES - 1)
+    for seed in (LARGEST_SEED + 1, 1_844_674_407_371):
+        with pytest.raises(ValueError, match=f"seed must be .*, got {seed}"):
+            train_dreamerv3("no-such-world", seed=seed, **options)

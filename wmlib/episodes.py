@@ -100,6 +100,11 @@ def run_episode(
 ) -> Episode:
     """Drive one episode; the environment and the policy are seeded with `seed`.
 
+    Mind that both get it as it is: the generator that Gymnasium makes of `env.reset(seed=seed)` and
+    that of `policy.reset(np.random.default_rng(seed))` begin in the same state. So a policy that
+    draws from its own directly draws the very numbers that the environment draws. One that must not
+    seeds another one from it, as `wmlib.frames.FramePolicy` does (not every policy here does).
+
     Args:
         env: any Gymnasium environment; nothing is kept from earlier episodes.
         policy: acts until the environment ends the episode or `max_steps` decisions are made.

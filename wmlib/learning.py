@@ -33,7 +33,11 @@ from wmlib.typed import LARGEST, PositiveFloat, PositiveInt, typed
 SEEDS = 1_000_000
 """A run with seed s plays the episodes s * SEEDS, s * SEEDS + 1, ... (see `wmlib.arena.SEEDS`)."""
 
-RunSeed = Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)]
+MOST_UPDATES = 10_000_000
+"""Of a run, and more than it has. With seed s, the dice of update u are thrown with the seed
+s * MOST_UPDATES + u, so that no two runs share theirs."""
+
+RunSeed = Annotated[int, Field(ge=0, le=LARGEST // MOST_UPDATES - 1)]
 
 
 class Kept(Protocol):

@@ -35,8 +35,8 @@ def losses(
 ) -> ActorCriticLoss:
     """The loss on dreams, whose features are the frames.
 
-    A decision counts as much as it is likely that the dream comes so far. (The papers let what
-    follows an imagined end count in full.)
+    A decision counts as much as it is likely that the dream comes so far. (Of the authors, IRIS's
+    let what follows an imagined end count in full; DIAMOND's go on from other real frames there.)
 
     Args:
         network: whose loss it is.

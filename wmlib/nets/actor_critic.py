@@ -28,14 +28,14 @@ class ActorCriticConfig:
     """Hyper-parameters. "IRIS" and "DIAMOND" are the authors' code for Atari's 64 x 64 frames."""
 
     channels: tuple[PositiveInt, ...] = (16, 32)
-    """of convolutions of 3 x 3, each followed by the largest of 2 x 2 (both: 32, 32, 64, 64; ours:
-    a sixteenth of the pixels)"""
+    """of convolutions of 3 x 3, each followed by the largest of 2 x 2 (both: 32, 32, 64, 64; in
+    DIAMOND a convolution and then residual blocks; ours: a sixteenth of the pixels)"""
     hidden: PositiveInt = 128
     """H, of the LSTM (both: 512)"""
     horizon: PositiveInt = 9
     """T, dreamed decisions (IRIS: 20, DIAMOND: 15; ours: an episode of Catch)"""
     burn_in: NonNegativeInt = 5
-    """frames that were lived and that are read before a dream begins (both: 20)"""
+    """frames that were lived and that are read before a dream begins (IRIS: 20, DIAMOND: 3)"""
     discount: Share = 0.995
     """gamma (IRIS: 0.995, DIAMOND: 0.985)"""
     trace: Share = 0.95

@@ -160,6 +160,27 @@ def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
     assert agent.updates == 5 and set(agent.learn(stream, 2)) == model | behaviour
 
 
+def test_only_what_learns_from_the_first_update_on_is_warmed_up() -> None:
+    """By default the behaviour begins when the rates have risen."""
+    usual = DiamondConfig()
+    config = dataclasses.replace(SMALL, warmup=usual.warmup, behaviour_first=usual.behaviour_first)
+    agent, stream = begun(config), played()
+    shares = {}
+    for updates in (0, 49, 99, 300, usual.behaviour_first):
+        agent.updates = updates
+        agent.learn(stream, 1)
+        groups = {name: adam.param_groups[0] for name, adam in agent.optimisers.items()}
+        shares[updates] = tuple(
+            groups[f"adam of {name}"]["lr"] / agent.rates[name]
+            for name in ("denoiser", "reward_end")
+        )
+        untouched = not agent.optimisers["adam of behaviour"].state
+        assert untouched == (updates < usual.behaviour_first)
+    both = {0: 0.01, 49: 0.5, 99: 1.0, 300: 1.0, 700: 1.0}
+    assert shares == {updates: (share, share) for updates, share in both.items()}
+    assert groups["adam of behaviour"]["lr"] == agent.rates["behaviour"]
+
+
 def test_burning_in_is_playing() -> None:
     """What it remembers when a dream begins is what it remembers when it has played so far."""
     agent = begun(dataclasses.replace(SMALL, behaviour=ActorCriticConfig(burn_in=6)))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -77,6 +78,41 @@ def test_the_actors_gradient_is_that_of_finite_differences(model: WorldModel, ac
             bias[i] += 1e-6
         assert float(above - below) / 2e-6 == pytest.approx(float(gradient[i]), rel=1e-5, abs=1e-9)
     assert torch.autograd.grad(objective(), bias)[0].abs().min() > 0
+
+
+def test_the_gradient_passes_through_several_steps_of_the_dynamics(
+    model: WorldModel, actor: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the actor reads is the same in all T decisions, so that the gradient is whole there too;
+    how much each decision counts is held fixed, as the method says."""
+    value = seeded(2, lambda: nn.Linear(10, 1)).double()
+    read = start().features.detach()
+
+    def objective() -> torch.Tensor:
+        dice = torch.Generator().manual_seed(4)
+        noise = torch.Generator().manual_seed(5)
+
+        def act(features: torch.Tensor) -> torch.Tensor:
+            return actor.draw(read, torch.randn(S, 2, generator=noise, dtype=torch.float64))
+
+        return losses(imagine(model, act, start(), T, dice), torch.ones(S), value, BEHAVIOUR)[0]
+
+    held = weights_of(torch.ones(S), dream_of(model, actor).continues, BEHAVIOUR.discount)
+    monkeypatch.setattr("wmlib.agents.dreamer.behaviour.weights_of", lambda *_: held)
+    for weights in actor.network[-1].parameters():
+        (gradient,) = torch.autograd.grad(objective(), weights)
+        found = torch.zeros_like(gradient)
+        for place in np.ndindex(*weights.shape):
+            ends = []
+            for step in (1e-5, -2e-5):
+                with torch.no_grad():
+                    weights[place] += step
+                    ends.append(float(objective()))
+            with torch.no_grad():
+                weights[place] += 1e-5
+            found[place] = (ends[0] - ends[1]) / 2e-5
+        torch.testing.assert_close(gradient, found, rtol=1e-5, atol=1e-9)
+        assert gradient.abs().max() > 1e-3
 
 
 def test_losses_are_those_of_brute_force() -> None:

@@ -80,6 +80,45 @@ def test_nothing_is_learned_of_what_follows_an_end() -> None:
     assert not all(map(torch.equal, before, agent.actor.parameters()))
 
 
+def test_the_critic_and_the_encoder_learn_from_what_really_happened() -> None:
+    """A reward with the last observation only, of which no dream knows: what the loss on real
+    stretches adds to the gradient reaches the critic, and through the states the encoder."""
+    env, rng = gym.make(CATCH), np.random.default_rng(0)
+    nothing = np.zeros((4, 6), bool)
+    batch = Sequences(
+        255 * rng.integers(2, size=(4, 6, 16, 16, 1), dtype=np.uint8), rng.integers(3, size=(4, 6)),
+        np.zeros((4, 6), np.float32), nothing, nothing,
+    )  # fmt: skip
+
+    def gradients(weight: float, reward: float) -> dict[str, torch.Tensor]:
+        behaviour = dataclasses.replace(SMALL.behaviour, replay_weight=weight)
+        config = dataclasses.replace(SMALL, behaviour=behaviour)
+        agent = DreamerV3(Spaces.of(env.observation_space, env.action_space), config)
+        with torch.no_grad():  # through a last layer of zeros nothing comes back
+            last = agent.critic.network[-1].weight
+            last.normal_(generator=torch.Generator().manual_seed(1))
+            last.add_(last.flip(0).clone())  # as likely on both sides: it still expects nothing
+        agent._descend = lambda loss: loss.backward()
+        rewards = batch.rewards.copy()
+        rewards[:, -1] = reward
+        agent.update(batch._replace(rewards=rewards))
+        parts = {
+            "critic": agent.critic.network, "encoder": agent.model.encoder, "actor": agent.actor
+        }  # fmt: skip
+        return {
+            name: torch.cat([weights.grad.flatten() for weights in part.parameters()])
+            for name, part in parts.items()
+        }
+
+    with_it, without = gradients(0.3, 1.0), gradients(0.0, 1.0)
+    for name in ("critic", "encoder"):
+        assert (with_it[name] - without[name]).abs().max() > 1e-3, name
+    assert torch.equal(with_it["actor"], without["actor"])
+    # Of the reward the critic hears from there alone.
+    assert torch.equal(without["critic"], gradients(0.0, 0.0)["critic"])
+    assert (with_it["critic"] - gradients(0.3, 0.0)["critic"]).abs().max() > 1e-3
+
+
 def test_the_actor_has_a_rate_of_its_own() -> None:
     """Adam's first step moves a weight by the rate, or less where the gradient is tiny."""
     env = gym.make(CATCH)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
@@ -29,7 +30,7 @@ from wmlib.exploration import random_policy
 from wmlib.learning import learn_online
 from wmlib.nets.actor_critic import ActorCriticConfig
 from wmlib.nets.transformer import TransformerConfig
-from wmlib.sequences import Stream
+from wmlib.sequences import Sequences, Stream
 
 SMALL = IRISConfig(
     tokenizer=TokenizerConfig(channels=(4, 4, 4), codes=8, width=4, renew=2),
@@ -117,6 +118,52 @@ def test_nothing_is_learned_of_what_follows_an_end() -> None:
         before = weights(agent)
         agent.learn_play(Stream(arrays), np.random.default_rng(0), torch.Generator())
         assert moved(agent, before) == expected
+
+
+@pytest.mark.parametrize("burn_in", [2, 5, 12])
+def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
+    burn_in: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The actor-critic is burnt in on exactly the frames before it, as the tokenizer paints them,
+    and told where an episode began."""
+    play = dataclasses.replace(SMALL.actor_critic, burn_in=burn_in)
+    agent = IRIS(SPACES, dataclasses.replace(SMALL, actor_critic=play))
+    stream = Told(random_play(gym.make(CATCH)).arrays())
+    with torch.no_grad():  # words that tell frames apart, and paints that tell words apart
+        vectors = agent.tokenizer.vectors(agent.frames(stream.arrays()["observations"]))
+        apart = vectors.flatten(0, 1).unique(dim=0)
+        agent.tokenizer.codes.copy_(apart[torch.linspace(0, len(apart) - 1, 8).long()])
+        agent.tokenizer.decoder[-1].bias.fill_(0.5)
+    seen: dict[str, tuple[torch.Tensor, ...]] = {}
+    for name, owner in (("burn_in", agent.actor_critic), ("begin", agent.dream)):
+        function = getattr(owner, name)
+
+        def spied(*args: torch.Tensor, name: str = name, function: Callable = function) -> object:
+            seen[name] = args
+            return function(*args)
+
+        monkeypatch.setattr(owner, name, spied)
+    agent.learn_play(stream, np.random.default_rng(0), torch.Generator())
+    drawn = stream.drawn
+    assert drawn.observations.shape[:2] == (SMALL.dreams, burn_in + 1)
+    words = agent.words(drawn.observations)  # (B, burn_in + 1, K)
+    (begun,) = seen["begin"]
+    assert torch.equal(begun, words[:, -1:]) and not torch.equal(begun, words[:, :1])
+    lived, first = seen["burn_in"]
+    painted = agent.tokenizer.decode(words[:, :-1]).movedim(1, 0)
+    torch.testing.assert_close(lived, painted)
+    assert len(painted.flatten(0, 1).unique(dim=0)) > 3
+    assert torch.equal(first.T, torch.from_numpy(drawn.first).float()) and first.any()
+
+
+class Told(Stream):
+    """It remembers what was drawn last."""
+
+    drawn: Sequences
+
+    def draw(self, rng: np.random.Generator, batch: int, length: int) -> Sequences:
+        self.drawn = super().draw(rng, batch, length)
+        return self.drawn
 
 
 def test_words_hold_still_once_the_transformer_learns_them() -> None:

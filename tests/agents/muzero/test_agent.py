@@ -1,9 +1,10 @@
 """MuZero as a whole: small worlds whose answers are known, killed runs, files, bad input."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from experience import assert_equal_weights
 
 from wmlib.agents import load
 from wmlib.agents.muzero import MuZero, MuZeroConfig, NetworkConfig, Spaces, train_muzero
+from wmlib.agents.muzero.buffer import Played
+from wmlib.agents.muzero.search import Root, Searched, search
 from wmlib.agents.muzero.self_play import drawn, play, random_states
+from wmlib.agents.muzero.train import Run
 from wmlib.envs.boards import TicTacToe
 from wmlib.storage import DamagedFileError
 
@@ -152,6 +156,66 @@ def test_a_trained_agent_is_saved_and_loaded_and_its_run_is_its_own(tmp_path: Pa
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedFileError):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("reanalyze", [0.5, 3.0])
+def test_a_round_searches_each_new_position_and_so_many_old_ones(
+    reanalyze: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the new searches say takes the places of what the old ones had said."""
+    agent = MuZero(Spaces.of(Nim()), dataclasses.replace(SMALL, reanalyze=reanalyze))
+    run, roots, played = Run(agent, Nim(), 10_000, None), list[int](), list[Played]()
+    extend = run.buffer.extend
+
+    def counted(root: Root, *others: Any) -> Searched:
+        roots.append(len(root.prior))
+        found = search(root, *others)
+        return found._replace(actions=found.actions + 0.5) if played else found
+
+    def kept(steps: Played) -> None:
+        played.append(steps)
+        extend(steps)
+
+    monkeypatch.setattr("wmlib.agents.muzero.agent.search", counted)
+    monkeypatch.setattr(run.buffer, "extend", kept)
+    run.round()
+    (new,) = played
+    steps = len(new.actions)
+    assert steps == len(run.buffer) > 50
+    assert sum(roots) == steps + round(reanalyze * steps)
+    now = run.buffer.kept
+    refreshed = now.values[:steps] == 0.5
+    share = 1 - np.exp(-reanalyze)  # of steps that are drawn at least once
+    assert refreshed.mean() == pytest.approx(share, abs=0.1) and not new.values.any()
+    changed = (now.policies[:steps] != new.policies).any(1)  # by fresh noise at the root
+    assert changed[refreshed].mean() > 0.3 and not changed[~refreshed].any()
+    np.testing.assert_allclose(now.policies[:steps].sum(1), 1, rtol=1e-6)
+    assert (now.policies[:steps][~new.legal] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("done", "temperature", "rate"), [(0.0, 1.0, 1.0), (0.5, 0.5, 5 / 6), (0.75, 0.25, 5 / 12)]
+)
+def test_a_run_plays_colder_and_learns_slower_towards_its_end(
+    done: float, temperature: float, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(SMALL, temperatures=(1.0, 0.5, 0.25), cooldown=0.6)
+    agent = MuZero(Spaces.of(Nim()), config)
+    run, told = Run(agent, Nim(), 4000, None), list[float]()
+
+    def warm(
+        world: Nim, think: Callable, state: np.ndarray, temperature: float, *others: Any
+    ) -> Played:
+        told.append(temperature)
+        return play(world, think, state, temperature, *others)
+
+    monkeypatch.setattr("wmlib.agents.muzero.train.play", warm)
+    run.steps = int(done * run.most)
+    agent.updates = int(config.ratio * run.steps)
+    run.round()
+    assert told == [temperature]
+    assert run.rows[0]["updates"] > int(config.ratio * done * run.most)
+    assert agent.adam.param_groups[0]["lr"] == pytest.approx(rate * config.learning_rate)
 
 
 def test_games_are_played_to_their_ends_and_kept_in_order() -> None:

@@ -17,7 +17,7 @@ from wmlib.agents.diamond.denoiser import pixels
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
 from wmlib.reinforce import losses
 from wmlib.runs import Row
@@ -50,7 +50,8 @@ class DiamondConfig:
     """stretches an update, of denoiser and reward model (paper: 32, and 70 % of them from the
     newest quarter of the episodes; ours: all are as likely)"""
     dreams: PositiveInt = 64
-    """dreams an update of the behaviour (paper: 32; ours: fewer and steadier updates)"""
+    """dreams an update of the behaviour (paper: 32; ours: fewer and steadier updates; and a dream
+    that has ended is not begun anew, where the authors go on from other real frames)"""
     denoiser_rate: PositiveFloat = 1e-3
     """AdamW's (paper: 1e-4; ours: for a hundredth of its updates)"""
     reward_end_rate: PositiveFloat = 1e-3
@@ -60,7 +61,9 @@ class DiamondConfig:
     decay: NonNegativeFloat = 1e-2
     """of the weights of denoiser and reward model (paper: 1e-2)"""
     warmup: PositiveInt = 100
-    """updates over which the rates rise (paper: 100)"""
+    """updates over which the rates of the denoiser and of the reward model rise (paper: 100). Ours:
+    counted from the first of all updates, so that the behaviour, which begins later than that by
+    default, begins at its full rate (authors: over 100 of its own too)"""
     denoiser_clip: PositiveFloat = 1.0
     """largest norm of its gradient (paper: 1)"""
     clip: PositiveFloat = 100.0
@@ -116,7 +119,6 @@ class Diamond:
     """
 
     FILE, KIND = "agent.safetensors", "diamond"
-    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
     environment = ""
     """the id of what it was trained on, once it is saved"""
@@ -161,12 +163,13 @@ class Diamond:
     def update(self, stream: Stream) -> Row:
         """One update of the denoiser, of the reward model and, when it is due, of the behaviour."""
         rng = np.random.default_rng([self.seed, self.updates])
-        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         config, past = self.config, self.config.world_model.denoiser.past
 
         def drawn(length: int, batch: int = config.batch) -> tuple[Tensor, ...]:
             return self.given(stream.draw(rng, batch, length))
 
+        # The authors draw a frame more, to learn from the denoiser's own: see `Denoiser.loss`.
         frames, actions, _, first, _ = drawn(past + 1)
         denoising = self.model.denoiser.loss(frames, actions, first, generator)
         self._descend("denoiser", denoising, config.denoiser_clip)

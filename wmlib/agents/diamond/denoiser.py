@@ -148,6 +148,11 @@ class Denoiser(nn.Module):
     ) -> Tensor:
         """How far what it says is from what it should: mean squared error, 1 for a new network.
 
+        Ours: all frames that it is shown are real. The authors (`num_autoregressive_steps: 1`) also
+        draw the frame after: the newest one that is shown is then what the network has just made of
+        the noisy one here, without a gradient, and the loss is the mean of both. So theirs learns
+        to go on from its own frames.
+
         Args:
             frames: (L + 1, B, C, H, W) in [-1, 1]; the last one is to be told.
             actions: (L + 1, B, A), each the one before its frame.

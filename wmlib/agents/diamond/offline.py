@@ -28,16 +28,15 @@ from wmlib.checkpoint import (
     rebuilt,
     save_checkpoint,
 )
-from wmlib.learning import table
+from wmlib.learning import MOST_UPDATES, RunSeed, table
 from wmlib.replay import Replay
 from wmlib.runs import Clock, own_run
 from wmlib.sequences import Stream
 from wmlib.storage import write_atomically
 from wmlib.training import History, check_finite, resumed, save_state, seeded
-from wmlib.typed import LARGEST, NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
 
 FILE, KIND, STATE = "denoiser.safetensors", "denoiser", "state.safetensors"
-SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
 
 @typed
@@ -77,8 +76,8 @@ def train_denoiser(
     replay: Replay,
     config: OfflineConfig | None = None,
     *,
-    steps: Annotated[int, Field(ge=1, lt=SEEDS)],
-    seed: Annotated[int, Field(ge=0, le=LARGEST // SEEDS - 1)] = 0,
+    steps: Annotated[int, Field(ge=1, lt=MOST_UPDATES)],
+    seed: RunSeed = 0,
     folder: str | Path | None = None,
     resume: bool = False,
     every: PositiveInt = 250,
@@ -242,7 +241,7 @@ class _Run:
     def _update(self, stream: Stream, step: int) -> float:
         config = self.config
         rng = np.random.default_rng([self.seed, step])
-        generator = torch.Generator().manual_seed(self.seed * SEEDS + step)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + step)
         drawn = stream.draw(rng, config.batch, config.denoiser.past + 1)
         device = self.denoiser.network.last.weight.device
         frames, actions, _, begins, _ = (

@@ -17,7 +17,7 @@ from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, exploring, lo
 from wmlib.agents.dreamer.rssm import State
 from wmlib.agents.dreamer.world_model import WorldModel, WorldModelConfig
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.nets.mlp import mlp
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
@@ -55,9 +55,6 @@ class DreamerConfig:
     """least of each action; the environment says it"""
     high: tuple[float, ...] = (1.0,)
     """most of each action; the environment says it"""
-
-
-SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
 
 class Dreamer:
@@ -109,7 +106,7 @@ class Dreamer:
 
     def update(self, batch: Sequences) -> Row:
         """One update on a batch of stretches."""
-        generator = torch.Generator().manual_seed(self.seed * SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         frames, actions, *others = (
             torch.from_numpy(part).to(self.device).movedim(1, 0) for part in batch
         )  # (T, B, ...)

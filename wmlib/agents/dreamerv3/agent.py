@@ -24,7 +24,7 @@ from wmlib.agents.dreamerv3.behaviour import (
 from wmlib.agents.dreamerv3.rssm import State
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.spaces import box
@@ -50,9 +50,10 @@ class DreamerV3Config:
     batch: PositiveInt = 8
     """stretches an update (paper: 16)"""
     length: PositiveInt = 16
-    """T, observations in a stretch (paper: 64)"""
+    """T, observations in a stretch (paper: 64). Ours begins knowing nothing, see `RSSM.filter`"""
     learning_rate: PositiveFloat = 1e-3
-    """Adam's, of all networks but the actor (paper: 4e-5; ours: for a hundredth of its updates)"""
+    """Adam's, of all networks but the actor (paper: 4e-5; ours: for a hundredth of its updates).
+    Adam keeps 0.99 of its mean square and adds 1e-8 (authors: LaProp, 0.999 and 1e-20)"""
     actor_rate: PositiveFloat = 1e-4
     """the actor's (paper: 4e-5 too; January 2023: a third of the world model's; ours: it must not
     settle before there is a model to learn from)"""
@@ -116,7 +117,6 @@ class DreamerV3:
     """
 
     FILE, KIND = "agent.safetensors", "dreamerv3"
-    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
     environment = ""
     """the id of what it was trained on, once it is saved"""
@@ -161,7 +161,7 @@ class DreamerV3:
 
     def update(self, batch: Sequences) -> Row:
         """One update of all networks on a batch of stretches."""
-        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         observations, actions, *others = (
             torch.from_numpy(part).to(self.device).movedim(1, 0) for part in batch
         )  # (T, B, ...)
@@ -227,7 +227,8 @@ class DreamerV3:
         return low, high
 
     def policy(self, explore: bool = False) -> DreamerV3Policy:
-        """What plays; when it explores it draws its actions, else it takes the likeliest."""
+        """What plays; when it explores it draws its actions, else it takes the likeliest (ours: the
+        authors' draws them when it is examined, too)."""
         return DreamerV3Policy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:

@@ -34,7 +34,7 @@ class BehaviourConfig:
     trace: Share = 0.95
     """lambda (paper: 0.95)"""
     units: PositiveInt = 128
-    """in a hidden layer (paper, `size1m`: 64)"""
+    """in a hidden layer (`size1m` of December 2024: 64)"""
     layers: PositiveInt = 2
     """hidden ones (paper: 3)"""
     entropy: NonNegativeFloat = 3e-4

@@ -26,7 +26,8 @@ from wmlib.typed import PositiveInt, ProperShare, typed
 @typed
 @dataclass(frozen=True)
 class RSSMConfig:
-    """Sizes of the model. "Paper" is the smallest size of the authors' code, `size1m`."""
+    """Sizes of the model. "Paper" is `size1m`, the smallest in the authors' code of December 2024
+    (commit f8817c4; the smallest of April is `size12m`)."""
 
     deterministic: PositiveInt = 256
     """H (paper: 512)"""
@@ -184,6 +185,10 @@ class RSSM(nn.Module):
         self, embeddings: Tensor, actions: Tensor, first: Tensor, uniform: Tensor
     ) -> tuple[State, Tensor]:
         """Follow stretches of experience, and forget where an episode begins.
+
+        Ours: a stretch that begins in the middle of an episode begins from zeros as well. The
+        authors (`replay_context: 1`) begin from the state that is stored with the step before it,
+        and store it anew after each training on that step.
 
         Args:
             embeddings: (T, B, E) of the observations.

@@ -25,7 +25,7 @@ class WorldModelConfig:
 
     rssm: RSSMConfig = field(default_factory=RSSMConfig)
     units: PositiveInt = 128
-    """in the hidden layers of encoder, decoder and heads (paper, `size1m`: 64)"""
+    """in the hidden layers of encoder, decoder and heads (`size1m` of December 2024: 64)"""
     layers: PositiveInt = 2
     """of encoder and decoder (paper: 3 for vectors, and convolutions for pictures; ours: none, our
     pictures are 10 to 32 pixels a side)"""

@@ -18,7 +18,7 @@ from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig
 from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
-from wmlib.learning import load_agent, save_agent
+from wmlib.learning import MOST_UPDATES, load_agent, save_agent
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
 from wmlib.reinforce import losses
 from wmlib.runs import Row
@@ -117,7 +117,6 @@ class IRIS:
     """
 
     FILE, KIND = "agent.safetensors", "iris"
-    SEEDS = 10_000_000  # updates of a run, at most: no two runs share their dice
 
     environment = ""
     """the id of what it was trained on, once it is saved"""
@@ -167,7 +166,7 @@ class IRIS:
     def update(self, stream: Stream) -> Row:
         """One update of each network that has begun, on a batch of its own."""
         config, rng = self.config, np.random.default_rng([self.seed, self.updates])
-        generator = torch.Generator().manual_seed(self.seed * self.SEEDS + self.updates)
+        generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         early = self.updates < config.model_after
         for _ in range(config.rehearsals if early else 1):
             told = self.learn_words(stream, rng, generator)

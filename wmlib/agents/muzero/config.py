@@ -63,7 +63,8 @@ class MuZeroConfig:
     reward_weight: PositiveFloat = 5.0
     """of the reward's loss (paper: 1; ours: until it is known what wins, nothing else can be)"""
     learning_rate: PositiveFloat = 5e-3
-    """Adam's, falling to 0 over the last part of a run (paper: momentum, 0.1 to 0.0001)"""
+    """Adam's, falling to 0 over the last part of a run (pseudocode: momentum's, a tenth of what it
+    was every 400,000 of 1,000,000 updates: in chess from 0.1 to about 0.0003, in Go from 0.01)"""
     cooldown: PositiveShare = 0.6
     """that part (ours)"""
     weight_decay: NonNegativeFloat = 1e-4
@@ -79,7 +80,8 @@ ONE_PLAYER = MuZeroConfig(
 )  # fmt: skip
 """What decides a run in a world of one player, unless it is told: as the paper's on Atari, but for
 the sizes, the simulations (paper: 50), the discount (paper: 0.997), the horizon (paper: 10; ours: a
-target of 50 real rewards rests less on what a young network says) and what is ours above."""
+target of 50 real rewards rests less on what a young network says), alpha (0.3, as above;
+pseudocode: 0.25), the learning rate (pseudocode: 0.05 at first) and what is ours above."""
 
 
 def usual(players: int) -> MuZeroConfig:

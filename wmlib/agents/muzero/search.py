@@ -95,7 +95,8 @@ def search(
     is Q scaled so that the least and the largest value met in this tree so far (the root's own is
     the first, and then every Q) are 0 and 1: the paper's equation 5. An action that was never taken
     has Q' = 0. Of equal actions the first goes. (DeepMind's published pseudocode scales what
-    follows, before the reward is added; mctx scales among siblings.)
+    follows, before the reward is added, and on boards between fixed bounds, -1 and 1, where ours
+    opens at the root's value in every world; mctx scales among siblings.)
 
     Args:
         root: of each game.
