@@ -148,23 +148,6 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
     assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
     assert "**1.00** at all three scales" in told
-    told, found = line("| IRIS on PixelCatch"), rows("iris")
-    assert {row["world"] for row in found} == {"PixelCatch"} and "two seeds so far" in told
-    assert [row["seed"] for row in found] == [0, 1]
-    assert " and ".join(f"**{row['return']:.2f}**" for row in found) in told
-    shares = {"words": "**{} and {} %** foretold", "words_at_random": "{} and {} % in random"}
-    for what, words in shares.items():
-        assert words.format(*(f"{100 * row[what]:.1f}" for row in found)) in told
-    for row in found:
-        assert (row["real_steps"], row["updates"]) == (3000, 3000)
-        assert f"{row['cpu_seconds'] / 60:.0f} minutes" in told
-    told, found = line("| DIAMOND on PixelCatch"), rows("diamond")
-    calm, windy = found
-    assert (calm["world"], windy["world"]) == ("PixelCatch", "windy PixelCatch")
-    assert f"**{calm['return']:.2f}**; with" in told and f"**{windy['return']:.2f}**; all" in told
-    for row in found:
-        assert (row["seed"], row["real_steps"], row["updates"]) == (0, 3000, 2100)
-        assert f"{row['cpu_seconds'] / 60:.0f} minutes" in told and row["one_ball"] == 1
     told = line("| MuZero at tic-tac-toe")
     trained = [row for row in rows("muzero") if row["part"] == "train"]
     assert "three seeds" in told and len(trained) == 3
@@ -177,6 +160,52 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert f"({', '.join(map(str, lines))} and {last}), 0 lost" in told
     minutes = [row["seconds"] / 60 for row in trained]
     assert f"{min(minutes):.0f} to {max(minutes):.0f} minutes" in told
+
+
+def of_worlds(name: str) -> tuple[list[Row], list[Row]]:
+    """An agent's rows of PixelCatch, five, and of its windy variant, three."""
+    calm, windy = (
+        [row for row in rows(name) if row["world"] == world]
+        for world in ("PixelCatch", "windy PixelCatch")
+    )
+    assert {row["seed"] for row in calm} == {*range(5)} and len(calm) == 5
+    assert {row["seed"] for row in windy} == {*range(3)} and len(windy) == 3
+    return calm, windy
+
+
+@pytest.mark.parametrize(("name", "updates"), [("IRIS", 3000), ("DIAMOND", 2100)])
+def test_who_dreams_in_frames_is_told_with_all_seeds(name: str, updates: int) -> None:
+    told = line(f"| {name} on PixelCatch")
+    calm, windy = of_worlds(name.lower())
+    assert "five seeds" in told and "**1.00** with every seed" in told
+    assert all(row["return"] == 1 for row in calm)
+    wind = [row["return"] for row in windy]
+    spread = f"**{np.mean(wind):.2f}** ({min(wind):.2f} to {max(wind):.2f})"
+    assert f"With wind (best 0.84), three seeds: {spread}" in told
+    for row in (*calm, *windy):
+        assert (row["real_steps"], row["updates"]) == (3000, updates)
+        assert 5 <= round(row["cpu_seconds"] / 60) <= 6 and "5 to 6 minutes" in told
+        assert row.get("one_ball", 1) == 1
+
+
+def test_the_words_of_iris_are_told() -> None:
+    told = line("| IRIS on PixelCatch")
+    calm, windy = of_worlds("iris")
+    own, random = ([100 * row[what] for row in calm] for what in ("words", "words_at_random"))
+    means = f"**{np.mean(own):.1f} %** foretold in its own play and {np.mean(random):.1f} %"
+    assert means in told and f"seed {min(own):.1f} and {min(random):.1f} %" in told
+    apart, drawn = (
+        float(np.mean([row[f"total_variation{what}"] for row in windy]))
+        for what in ("", "_of_true_draws")
+    )
+    assert f"{apart:.3f} from the truth" in told and f"true draws {drawn:.3f}" in told
+
+
+def test_what_an_update_costs_is_told() -> None:
+    told, (row,) = line("| an update of DreamerV3"), rows("dreamerv3-cost")
+    ours, theirs = (f"{100 * row['share_of_machine'][who]:.0f} %" for who in ("wmlib", "r2dreamer"))
+    assert f"**{row['ratio']:.2f} ×** as fast; {ours} of the machine's" in told
+    assert f"r2dreamer {theirs}" in told and f"{row['rounds']} rounds" in told
 
 
 def test_muzero_on_the_pole_is_told_with_all_its_seeds() -> None:
@@ -223,3 +252,47 @@ def test_who_plays_pixelcatch_is_told_with_all_their_seeds() -> None:
         assert f"{means['dqn']}{more}{means['dqn@10000']}, PPO {means['ppo']}" in begins[kind]
         if kind == "calm":
             assert f"random {means['random']}" in told and "five seeds each" in told
+
+
+def seeds(values: list[float], digits: int = 2) -> str:
+    """Their mean, the worst and the best, and how many they are."""
+    mean, low, high = (f"{f(values):.{digits}f}" for f in (np.mean, min, max))
+    spread = f"**{mean}**" if low == high else f"**{mean}** ({low} to {high})"
+    return f"{spread} | {len(values)} |".replace("-", "−")
+
+
+def returns(name: str, **which: Any) -> list[float]:
+    """Mean return of each seed, of the rows that are so."""
+    return [
+        float(np.mean(row["returns"]))
+        for row in sorted(rows(name), key=lambda row: row.get("seed", 0))
+        if which.items() <= row.items()
+    ]
+
+
+def test_the_first_page_tells_what_each_system_came_to() -> None:
+    cells = json.loads((ROOT / "book" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    told = "".join("".join(cell["source"]) for cell in cells)
+    summary = json.loads((ROOT / "benchmarks" / "results" / "dyna.json").read_text("utf-8"))
+    (dyna,) = (
+        arm for arm in summary["summary"]["arms"] if (arm["learner"], arm["k"]) == ("dyna", 5)
+    )
+    low, high = dyna["faster_interval"]
+    times = f"**{dyna['faster_than_k_0']:.2f}** times as fast as without a model"
+    fast = f"{times} [{low:.2f}, {high:.2f}]"
+    pets = [
+        float(np.mean(row["returns"][7:])) for row in rows("pets") if row.get("kind") == "PE-TSinf"
+    ]
+    boards = [row for row in rows("muzero") if row["part"] == "train"]
+    lost = sum(one["losses"] for row in boards for one in row["lines"].values())
+    v3 = {"variant": "dreamerv3"}
+    expected = [
+        f"lines of play **{lost}** are lost | {len(boards)} |", f"{fast} | {len(summary['summary']['seeds'])} |",
+        seeds([row["mean"] for row in FULL], 0), seeds(pets, 0),
+        seeds(returns("dreamer", agent="dreamer"), 0),
+        *(seeds(returns("dreamerv3", world=f"PixelCatch{scale}", **v3))
+          for scale in ("", " x 0.01", " x 100")),
+        *(seeds(returns(name, world=world)) for name in ("iris", "diamond")
+          for world in ("PixelCatch", "windy PixelCatch")),
+    ]  # fmt: skip
+    assert [one for one in expected if one not in told] == []
