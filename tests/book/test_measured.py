@@ -287,7 +287,8 @@ def test_the_first_page_tells_what_each_system_came_to() -> None:
     lost = sum(one["losses"] for row in boards for one in row["lines"].values())
     v3 = {"variant": "dreamerv3"}
     expected = [
-        f"lines of play **{lost}** are lost | {len(boards)} |", f"{fast} | {len(summary['summary']['seeds'])} |",
+        f"lines of play **{lost}** are lost | {len(boards)} |",
+        f"{fast} | {len(summary['summary']['seeds'])} |",
         seeds([row["mean"] for row in FULL], 0), seeds(pets, 0),
         seeds(returns("dreamer", agent="dreamer"), 0),
         *(seeds(returns("dreamerv3", world=f"PixelCatch{scale}", **v3))
