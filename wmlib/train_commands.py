@@ -194,6 +194,18 @@ def run_controller(options: argparse.Namespace, clock: Clock) -> Result:
     return _trained(options, seconds, evolved.history, ("dream_return", "sigma"))
 
 
+def kept(options: argparse.Namespace) -> str:
+    """What an interrupted training has left, in words, and whether it can be gone on with."""
+    if options.part == "car-racing":
+        return "every finished stage and episode is kept; go on"
+    if options.part == "world-models":
+        return "every finished stage is kept; go on"
+    state = options.out / "state.safetensors" if hasattr(options, "resume") else _state(options.out)
+    if state.exists():
+        return f"the last state that was saved is kept, {state}; go on"
+    return "nothing was saved yet; begin anew"
+
+
 def _state(out: Path) -> Path:
     """Where the state of an unfinished run lies: beside its result."""
     return out.with_suffix(".state.safetensors")
