@@ -65,9 +65,15 @@ def test_an_episode_of_another_world_is_refused() -> None:
     made, there = stream(), numbered(2, 4)
     wide = np.zeros((3, 2), np.float32)
     for other, message in (
-        (replace(there, observations=wide), r"observations .* must be \(1,\) float32, got \(2,\) f"),
+        (
+            replace(there, observations=wide),
+            r"observations .* must be \(1,\) float32, got \(2,\) f",
+        ),
         (replace(there, observations=wide[:, :1].astype(np.uint8)), r"float32, got \(1,\) uint8"),
-        (replace(there, actions=np.zeros(2, np.int64)), r"actions .* \(1,\) float32, got \(\) int64"),
+        (
+            replace(there, actions=np.zeros(2, np.int64)),
+            r"actions .* \(1,\) float32, got \(\) int64",
+        ),
         (there.observations, "episode must be an Episode, got"),
     ):
         with pytest.raises(ValueError, match=message):
