@@ -65,6 +65,7 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.typed import PositiveInt, check_type
 
     check_type("action_repeat", options.action_repeat, PositiveInt | None)
+    check_type("episodes", options.episodes, PositiveInt)
     if options.record:
         check_place(options.folder)
     agent = agents.load(options.folder)

@@ -1,6 +1,6 @@
 """The loop in which an agent plays and learns: play an episode, keep it, learn, save, log.
 
-An agent that learns while it plays is anything with `modules`, `optimisers`, `updates`,
+An agent that learns while it plays is anything with `modules`, `optimisers`, `updates`, `stretch`,
 `policy(explore)` and `learn(stream, updates)`. All that is random hangs on the seed and on counts
 of episodes and updates, so that a run that was killed ends as an undisturbed one does.
 """

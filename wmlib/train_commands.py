@@ -109,7 +109,10 @@ def _alone(
     @functools.wraps(run)
     def alone(options: argparse.Namespace) -> Result:
         from wmlib.runs import Clock, sole_owner
+        from wmlib.typed import PositiveInt, check_type
 
+        for name in ("steps", "action_repeat"):
+            check_type(name, getattr(options, name, 1), PositiveInt)
         _check_checkpoint(options.out)
         with sole_owner(options.out.parent, f".{options.out.name}.lock"):
             _check_checkpoint(options.out)  # the one who worked here may just have finished

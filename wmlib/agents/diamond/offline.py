@@ -34,7 +34,7 @@ from wmlib.runs import Clock, own_run
 from wmlib.sequences import Stream
 from wmlib.storage import write_atomically
 from wmlib.training import History, check_finite, resumed, save_state, seeded
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, check_type, typed
 
 FILE, KIND, STATE = "denoiser.safetensors", "denoiser", "state.safetensors"
 
@@ -114,6 +114,10 @@ def train_denoiser(
     """
     config = config or OfflineConfig()
     frame, actions = _spaces(replay)
+    if replay.frames <= (past := config.denoiser.past):
+        raise ValueError(f"the replay must have at least {past + 1} frames, got {replay.frames}")
+    for mark in marks:
+        check_type("a mark", mark, Annotated[int, Field(ge=1, le=steps)])
     denoiser = seeded(seed, lambda: Denoiser(config.denoiser, frame, actions)).to(device)
     run = _Run(denoiser, config, replay, steps, seed, marks, after)
     if folder is None:
