@@ -208,11 +208,7 @@ def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module])
             return make(fields)
 
     module = configured(path, manifest, on_meta)
-    expected = {
-        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-        for name, tensor in module.state_dict().items()
-    }
-    check_arrays(path, kind, arrays, expected)
+    check_arrays(path, kind, arrays, looks(module.state_dict()))
     module.to_empty(device="cpu")
     module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return module.eval()
@@ -249,9 +245,7 @@ def load_agent(
     made = manifest["made"]
     _check_made(f"`made` in {path}", made, DamagedFileError)
     agent = configured(path, manifest, lambda fields: make(rebuilt(config, fields)))
-    there = state_arrays(agent.modules, {}, {})
-    expected = {name: (array.shape, str(array.dtype)) for name, array in there.items()}
-    check_arrays(path, kind.KIND, arrays, expected)
+    check_arrays(path, kind.KIND, arrays, looks(state_arrays(agent.modules, {}, {})))
     restore(path, arrays, agent.modules, {}, {})
     agent.updates = made["steps"]
     return agent, made["environment"]
@@ -315,6 +309,12 @@ def rebuilt(kind: type[Made], fields: Mapping[str, Any]) -> Made:
     )
 
 
+def looks(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape and the dtype of arrays, or of tensors, by their names."""
+    dtypes = {name: str(array.dtype).removeprefix("torch.") for name, array in arrays.items()}
+    return {name: (tuple(array.shape), dtypes[name]) for name, array in arrays.items()}
+
+
 def check_arrays(
     path: str | Path,
     kind: str,
@@ -326,8 +326,7 @@ def check_arrays(
     Raises:
         DamagedFileError: names the first that differ.
     """
-    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
-    if found != expected:
+    if (found := looks(arrays)) != expected:
         wrong = sorted(set(found.items()) ^ set(expected.items()))
         raise DamagedFileError(
             f"{path}: arrays of other names, shapes or dtypes than its {kind}: {wrong[:4]}"

@@ -24,6 +24,7 @@ from wmlib.checkpoint import (
     check_arrays,
     configured,
     load_checkpoint,
+    looks,
     made_by,
     rebuilt,
     save_checkpoint,
@@ -172,11 +173,7 @@ def load_denoiser(folder: str | Path, device: torch.device | str = "cpu") -> Den
         return Denoiser(saved.denoiser, saved.frame, saved.actions)
 
     denoiser = configured(path, manifest, make)
-    expected = {
-        name: (tuple(part.shape), str(part.dtype).removeprefix("torch."))
-        for name, part in denoiser.state_dict().items()
-    }
-    check_arrays(path, KIND, arrays, expected)
+    check_arrays(path, KIND, arrays, looks(denoiser.state_dict()))
     denoiser.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return denoiser.requires_grad_(False).eval().to(device)
 
