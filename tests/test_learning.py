@@ -139,7 +139,7 @@ def test_a_state_cut_short_is_refused(tmp_path: Path) -> None:
     ("wrong", "message"),
     [({"first": 0}, "first must be at least 1, got 0"),
      ({"first": 101}, r"steps must be at least 101 \(random play comes first\), got 100"),
-     ({"first": 1}, "first must be at least 2, for stretches of 3 observations, got 1"),
+     ({"first": 1}, "first must be at least 2, for stretches of 3, got 1"),
      ({"marks": (25, 101)}, r"a mark must be in \[1, 100\], got 101"),
      ({"marks": (2.5,)}, r"a mark must be a whole number, got 2\.5"),
      ({"ratio": 0.0}, "ratio must be a positive number, got 0.0"),
@@ -164,7 +164,7 @@ def test_repeated_actions_are_counted() -> None:
     for steps, first, wrong in (
         (600, 30, "first must be a multiple of 4 (real steps in a decision), got 30"),
         (601, 200, "steps must be a multiple of 4 (real steps in a decision), got 601"),
-        (600, 4, "first must be at least 8, for stretches of 3 observations, got 4"),
+        (600, 4, "first must be at least 8, for stretches of 3, got 4"),
     ):
         with pytest.raises(ValueError, match=re.escape(wrong)):
             learn_online(learner, env, steps=steps, seed=0, first=first, ratio=1.0, progress=False)

@@ -98,9 +98,7 @@ def check_steps(
                 f"{name} must be a multiple of {repeat} (real steps in a decision), got {value}"
             )
     if first < (least := repeat * (stretch - 1)):
-        raise ValueError(
-            f"first must be at least {least}, for stretches of {stretch} observations, got {first}"
-        )
+        raise ValueError(f"first must be at least {least}, for stretches of {stretch}, got {first}")
 
 
 def repeat_of(env: gym.Env) -> int:

@@ -11,7 +11,6 @@ def load(folder: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: there is none; the message says what there is.
-        NotADirectoryError: it is no folder.
         DamagedFileError: it was cut short or altered.
         ValueError: it is none of ours.
     """
@@ -25,7 +24,8 @@ def load(folder: str | Path) -> Any:
 
     path = Path(folder, Dreamer.FILE)
     if not path.exists():
-        _check_holds(Path(folder), Agent.FILE)
+        if not Path(folder, Agent.FILE).exists():
+            raise FileNotFoundError(_told(Path(folder)))
         return Agent.load(folder)
     kinds: dict[str, Any] = {one.KIND: one for one in (Dreamer, DreamerV3, MuZero, IRIS, Diamond)}
     if (kind := kind_of(path)) not in kinds:
@@ -33,17 +33,15 @@ def load(folder: str | Path) -> Any:
     return kinds[kind].load(folder)
 
 
-def _check_holds(folder: Path, file: str) -> None:
-    """Say what a folder is that holds no agent."""
-    if not folder.exists():
-        raise FileNotFoundError(f"no such folder: {folder}")
+def _told(folder: Path) -> str:
+    """What a place is that holds no agent."""
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; name the folder of an agent")
-    if (folder / file).exists():
-        return
-    what = "no agent"
+        kind = "is a file; name the folder of an agent"
+        return f"{folder} {kind}" if folder.exists() else f"no such folder: {folder}"
     if (folder / "run.json").exists():
-        what = "a run that is not finished; go on with it by --resume (in Python: resume=True)"
-    elif found := sorted(path.stem for path in folder.glob("*.safetensors")):
-        what = f"{', '.join(found)}, but no agent"
-    raise FileNotFoundError(f"{folder} holds {what}")
+        return (
+            f"{folder} holds a run that is not finished; go on with it by --resume (in Python: "
+            "resume=True)"
+        )
+    found = ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
+    return f"{folder} holds {found}, but no agent" if found else f"{folder} holds no agent"
