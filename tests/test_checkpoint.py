@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from wmlib.checkpoint import (
+    load_agent,
     load_checkpoint,
     load_module,
     made_by,
     record_score,
+    save_agent,
     save_checkpoint,
     save_module,
 )
@@ -250,3 +252,89 @@ def test_a_kill_between_the_two_files_leaves_a_checkpoint_that_loads(
         record_score(path, "layer", {"mean": 1.5})
     _, manifest = load_checkpoint(path, "layer")
     assert manifest["scored"] == ({} if stop == 1 else {"mean": 1.5})
+
+
+# Agents
+
+
+@dataclass(frozen=True)
+class Saved:
+    spaces: Config
+    rate: float = 0.5
+
+
+class Agent:
+    FILE, KIND = "agent.safetensors", "small"
+
+    def __init__(self, saved: Saved) -> None:
+        self.modules = {"net": nn.Linear(saved.spaces.units, 1), "other": nn.Linear(1, 1)}
+        self.updates = 0
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    """The file of one."""
+    made = {**MADE, "environment": "Catch"}
+    save_agent(Agent(Saved(Config())), Saved(Config()), tmp_path, made)
+    return tmp_path / Agent.FILE
+
+
+def loaded(agent: Path) -> tuple[Agent, str]:
+    return load_agent(Agent, Saved, Agent, agent.parent)
+
+
+def test_an_agent_knows_where_it_was_trained_and_how_long(agent: Path) -> None:
+    again, environment = loaded(agent)
+    assert (environment, again.updates) == ("Catch", MADE["steps"])
+    arrays, _ = load_checkpoint(agent, "small")
+    assert np.array_equal(arrays["net/weight"], again.modules["net"].weight.detach())
+
+
+def test_an_agent_of_nowhere_is_not_saved(tmp_path: Path) -> None:
+    for made, lacks in (
+        (MADE, "made must have a word 'environment', got None"),
+        ({"environment": "Catch"}, "made must have a whole number 'steps', got None"),
+    ):
+        with pytest.raises(ValueError, match=lacks):
+            save_agent(Agent(Saved(Config())), Saved(Config()), tmp_path / "a", made)
+    assert not (tmp_path / "a").exists()
+
+
+WHOLE = {"spaces": {"units": 3, "shape": [1, 2]}, "rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ({"made": MADE}, "must have a word 'environment', got None"),
+        (
+            {"config": WHOLE | {"spaces": None}},
+            r"not the .* of a small \(Config must have fields, g",
+        ),
+        ({"config": WHOLE | {"spaces": {"units": 3}}}, r"\(Config lacks shape\)"),
+        ({"config": {"spaces": WHOLE["spaces"]}}, r"\(Saved lacks rate\)"),  # and its default?
+        ({"config": WHOLE | {"gears": 5}}, r"not the configuration of a small \(.*gears"),
+        ({"config": WHOLE | {"spaces": {"units": 2, "shape": [1, 2]}}}, "net/weight"),
+        ({"config": WHOLE | {"spaces": {"units": "x", "shape": [1, 2]}}}, "not the configuration"),
+    ],
+)
+def test_an_agent_of_another_version_is_refused_in_one_line(
+    agent: Path, manifest: dict, message: str
+) -> None:
+    forge(agent, **manifest)
+    with pytest.raises(DamagedFileError, match=rf"agent\.safetensors.*{message}") as refused:
+        loaded(agent)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"odd": np.ones(2, np.float32)}, {"odd/weight": np.ones(2, np.float32)}, {"net/bias": None},
+     {"net/bias": np.ones(2, np.float32)}, {"net/bias": np.ones(1)}],
+)  # fmt: skip
+def test_an_agent_of_other_arrays_is_refused_in_one_line(agent: Path, change: dict) -> None:
+    arrays = {**load_checkpoint(agent, "small")[0], **change}
+    forge(agent, {name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(DamagedFileError, match=rf"small: .*{next(iter(change))}") as refused:
+        loaded(agent)
+    assert "agent.safetensors" in str(refused.value) and "\n" not in str(refused.value)

@@ -24,7 +24,8 @@ from wmlib.agents.world_models.memory import MDNRNN, MemoryConfig
 from wmlib.agents.world_models.recipes import RECIPES, Recipe
 from wmlib.agents.world_models.starts import Starts
 from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision
-from wmlib.checkpoint import load_checkpoint, made_by, save_module
+from wmlib.artifacts import artifact
+from wmlib.checkpoint import load_checkpoint, made_by, save_checkpoint, save_module
 from wmlib.cli import main
 from wmlib.collecting import CollectError
 from wmlib.episodes import Episode
@@ -32,6 +33,10 @@ from wmlib.replay import Replay
 from wmlib.training import seeded
 
 COLLECT = ["collect", "wmlib/CarRacing-v3", "--jobs", "1"]
+
+
+def train(part: str) -> list[str]:
+    return ["train", part, "--env", "wmlib/PixelCatch-v0", "--out", "x"]
 
 
 def said(capsys: pytest.CaptureFixture) -> dict:
@@ -130,6 +135,11 @@ def test_collect_writes_what_it_says(
         (["train", "world-models", "--env", "CartPole-v1", "--out", "x"], "must be frames (H, W"),
         (["train", "vision", "--data", "none", "--out", "v.safetensors"], "no episodes"),
         (["train", "vision", "--data", "none", "--out", "v.pt"], ".safetensors, got v.pt"),
+        (["train", "vision", "--data", "x", "--steps", "0", "--out", "x"], "steps must be at le"),
+        (
+            [*"train memory --data x --vision x --out x --action-repeat".split(), "0"],
+            "action_repeat must be at least 1, got 0",
+        ),
         ([*COLLECT, "--seed", str(2**63), "--out", "x"], "seed must be at most"),
         ([*COLLECT, "--time-limit", "nan", "--out", "x"], "time_limit must be a positive number"),
         (["collect", "Pendulum-v1", "--jobs", "0", "--out", "x"], "or at least 1, got 0"),
@@ -140,8 +150,25 @@ def test_collect_writes_what_it_says(
         (["train", "car-racing", "--jobs", "0", "--out", "x"], "or at least 1, got 0"),
         (["train", "vision", "--data", "x", "--seed", str(2**70), "--out", "x"], "at most 922337"),
         (["dream", "none", "--film", "d.png"], "must be a file that ends in .gif, got d.png"),
-        (["evaluate", "none"], "no vision checkpoint at none/vision.safetensors"),
-        (["dream", "none"], "no vision checkpoint"),
+        (["evaluate", "none"], "no such folder: none"),
+        (["evaluate", __file__], "test_cli.py is a file; name the folder of an agent"),
+        (["evaluate", str(artifact("diamond-car-racing"))], "holds denoiser, but no agent"),
+        (["evaluate", "none", "--episodes", "0"], "episodes must be at least 1, got 0"),
+        (["evaluate", "none", "--action-repeat", "0"], "action_repeat must be at least 1, got 0"),
+        (["evaluate", "none", "--action-repeat", "-1"], "action_repeat must be at least 1, got -1"),
+        (["dream", "none"], "no such folder: none"),
+        (["dream", "none", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["dream", str(artifact("muzero-tictactoe"))], "muzero-tictactoe holds a MuZero"),
+        ([*train("iris"), "--steps", "5"], "steps must be at least 500 (random play comes first)"),
+        ([*train("world-models"), "--steps", "1"], "1 steps are too few"),
+        (
+            [*train("dreamer"), "--env", "wmlib/PixelPendulum-v0", "--steps", "1001"],
+            "steps must be a multiple of 2 (real steps in a decision), got 1001",
+        ),
+        (
+            ["arena", "--env", "x", "--steps", "8", "--agents", "random", "--out", "a.txt"],
+            "--out must be a file that ends in .json, got a.txt",
+        ),
         (["bench", "dream", "--seconds", "0"], "seconds must be in (0, 86400], got 0"),
         (["bench", "environment", "--seconds", "-1"], "seconds must be a positive number, got -1"),
     ],
@@ -264,9 +291,8 @@ def test_an_agent_dreams_and_is_filmed(
     assert (tmp_path / "d.gif").read_bytes().startswith(b"GIF89a")
     assert main(command) == 0
     assert said(capsys) == first
-    for option, message in (("--steps", "horizon"), ("--temperature", "temperature")):
-        assert main(["dream", str(folder), option, "0"]) == 2
-        assert f"{message} must be" in capsys.readouterr().err
+    assert main(["dream", str(folder), "--temperature", "0"]) == 2
+    assert "temperature must be" in capsys.readouterr().err
 
 
 def test_a_score_is_printed_and_recorded(
@@ -345,8 +371,9 @@ def test_world_models_are_trained_and_scored_on_another_world(
     score = said(capsys)
     assert score["environment"] == world and score["seeds"] == [900_000, 900_001, 900_002]
     assert set(score["returns"]) <= {-1.0, 1.0}
-    assert main(["dream", out, "--steps", "9", "--json"]) == 0
-    assert said(capsys)["decisions"] == 9
+    film = tmp_path / "grey.gif"
+    assert main(["dream", out, "--steps", "9", "--film", str(film), "--json"]) == 0
+    assert said(capsys)["decisions"] == 9 and film.read_bytes().startswith(b"GIF89a")
     assert main(["evaluate", out, "--action-repeat", "2"]) == 2
     assert f"this agent was trained on {world}" in capsys.readouterr().err
     assert main(train) == 2
@@ -375,8 +402,8 @@ def test_muzero_is_trained_and_plays_matches(
         "perfect", "random"
     }  # fmt: skip
     for wrong, message in (
-        ([*match, "clever"], "--opponent must be perfect or random, got clever"),
-        ([*match[:-1]], "--opponent must be perfect or random, got None"),
+        ([*match, "clever"], "--opponent must be perfect or random on a board, got 'clever'"),
+        ([*match[:-1]], "--opponent must be perfect or random on a board, got none"),
         ([*match, "random", "--simulations", "-1"], "simulations must be at least 0, got -1"),
         ([*match, "random", "--action-repeat", "3"], "--action-repeat is not for tic-tac-toe"),
         (train, "go on with it by --resume"),
@@ -561,6 +588,41 @@ def test_an_interrupted_collecting_goes_on_by_the_same_command(
     assert Replay.load(tmp_path / "a").digest() == Replay.load(tmp_path / "b").digest()
     assert main([*command, "--out", str(tmp_path / "a")]) == 2
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_what_an_interrupted_training_leaves_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(folder: Path, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wmlib.agents.iris.train_iris", interrupted)
+    command = ["train", "iris", "--env", "wmlib/PixelCatch-v0", "--out", str(tmp_path)]
+    assert main(command) == 130
+    assert "wmlib: nothing was saved yet; begin anew with --resume" in capsys.readouterr().err
+    (state := tmp_path / "state.safetensors").touch()
+    assert main(command) == 130
+    told = f"wmlib: the last state that was saved is kept, {state}; go on with --resume"
+    assert told in capsys.readouterr().err
+
+
+def test_a_folder_without_an_agent_says_what_it_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    def told() -> str:
+        assert main(["evaluate", str(tmp_path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix(f"wmlib: error: {tmp_path}")
+
+    assert told() == " holds no agent"
+    (tmp_path / "run.json").touch()
+    assert told().startswith(" holds a run that is not finished; go on with it by --resume")
+    made = made_by(seed=0, steps=1, seconds=0.0)
+    save_checkpoint(
+        tmp_path / "agent.safetensors", {}, kind="robot", config=ControllerConfig(), made=made
+    )
+    expected = "/agent.safetensors holds 'robot'; there are agents of dreamer, dreamerv3, muzero,"
+    assert told().startswith(expected)
 
 
 def test_an_interrupted_training_goes_on_with_its_own_data_alone(

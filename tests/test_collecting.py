@@ -39,6 +39,14 @@ def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
         assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
 
 
+def test_a_seed_of_numpy_is_a_seed() -> None:
+    one, other = (
+        collect(balance(), "CartPole-v1", episodes=2, seed=seed, n_jobs=1, progress=False)
+        for seed in (5, np.int64(5))
+    )
+    assert all(same(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_a_policy_that_forgets_to_reset_still_gives_the_same_for_all_workers() -> None:
     class Forgetful:
         count = 0

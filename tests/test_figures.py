@@ -102,11 +102,20 @@ def test_a_film_is_written_as_it_was(tmp_path: Path) -> None:
         assert np.abs(picture[::3, ::3].astype(int) - frame).max() <= 8  # a palette of 256 colours
 
 
+def test_a_grey_film_is_written_as_it_was(tmp_path: Path) -> None:
+    grey = film(5)[..., :1]
+    save_gif(tmp_path / "film.gif", grey, scale=2)
+    with Image.open(tmp_path / "film.gif") as image:
+        shown = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+    assert np.array_equal(np.stack(shown)[:, ::2, ::2], grey.repeat(3, 3))
+    assert film_html(grey, "grey").startswith("<details>")
+
+
 def test_a_film_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in \.gif, got .*film\.mp4"):
         save_gif(tmp_path / "film.mp4", film(2))
-    for wrong in (film(0), film(2)[0], film(2) / 255):
-        with pytest.raises(ValueError, match=r"frames must be .* \(T, H, W, 3\) of uint8, got"):
+    for wrong in (film(0), film(2)[0], film(2) / 255, film(2)[..., :2]):
+        with pytest.raises(ValueError, match=r"frames must .* \(T, H, W, 1 or 3\) of uint8, got"):
             save_gif(tmp_path / "film.gif", wrong)
     for options in ({"fps": 0}, {"scale": 0}):
         with pytest.raises(
@@ -127,7 +136,7 @@ def test_a_film_in_a_page_is_folded_away_and_described() -> None:
         seen = [np.array(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
         assert image.info["duration"] == 100
     assert np.abs(np.stack(seen).astype(int) - frames).max() <= 12  # what its compression costs
-    with pytest.raises(ValueError, match=r"frames must be .* \(T, H, W, 3\) of uint8, got"):
+    with pytest.raises(ValueError, match=r"frames must .* \(T, H, W, 1 or 3\) of uint8, got"):
         film_html(frames[0], "")
     with pytest.raises(
         ValueError, match=r"(fps|scale) must be (a positive number|at least 1), got 0"

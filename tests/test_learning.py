@@ -1,5 +1,6 @@
 """Playing and learning in turns; killed anywhere, it ends the same."""
 
+import re
 from pathlib import Path
 
 import gymnasium as gym
@@ -19,14 +20,17 @@ from wmlib.agents.dreamerv3 import (
 from wmlib.learning import MOST_UPDATES, learn_online
 from wmlib.runs import Row
 from wmlib.sequences import Stream
-from wmlib.storage import DamagedFileError
+from wmlib.storage import DamagedFileError, open_arrays
 from wmlib.training import seeded
 
 
 class Mean:
     """Learns the mean reward by steps of Adam, and plays by what it has learned."""
 
-    def __init__(self) -> None:
+    stretch = 3
+
+    def __init__(self, killed_at: int = -1) -> None:
+        self.killed_at = killed_at
         self.net = seeded(0, lambda: nn.Linear(1, 1))
         self.modules = {"net": self.net}
         self.optimisers = {"net_adam": torch.optim.Adam(self.net.parameters(), lr=0.05)}
@@ -48,6 +52,8 @@ class Mean:
         self.seen.append(len(stream))
         loss = torch.zeros(())
         for _ in range(updates):
+            if self.updates == self.killed_at:
+                raise Killed
             batch = stream.draw(np.random.default_rng(self.updates), 4, 3)
             loss = (self.net(torch.ones(1)) - float(batch.rewards.mean())).square().sum()
             self.optimisers["net_adam"].zero_grad()
@@ -104,6 +110,23 @@ def test_a_run_killed_anywhere_ends_the_same(tmp_path: Path, kill_at: int) -> No
     assert logs[0].startswith("real_steps,return,updates,loss\n9,")
 
 
+@pytest.mark.parametrize(
+    ("killed_at", "state"), [(0, 0), (1, 0), (4, 4), (7, 4), (9, 8), (11, 8), (12, 12)]
+)
+def test_a_run_killed_while_it_learns_goes_on_in_the_middle(
+    tmp_path: Path, killed_at: int, state: int
+) -> None:
+    """Ten updates come at once after random play; every fourth leaves a state, and so does play."""
+    whole, again = Mean(), Mean()
+    rows, _ = run(whole, every=4)
+    run(Mean(killed_at), tmp_path, every=4)
+    assert open_arrays(tmp_path / "state.safetensors")[1]["updates"] == str(state)
+    resumed, marked = run(again, tmp_path, every=4)
+    assert resumed == rows and set(marked) >= {50, 75, 100}
+    assert torch.equal(whole.net.bias, again.net.bias)
+    assert len(again.seen) == 50 - state  # and no update was made twice
+
+
 def test_a_state_cut_short_is_refused(tmp_path: Path) -> None:
     run(Mean(), tmp_path)
     path = tmp_path / "state.safetensors"
@@ -115,8 +138,10 @@ def test_a_state_cut_short_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [({"first": 0}, "first must be at least 1, got 0"),
-     ({"first": 101}, r"first must be one of 1, 2, \.\.\. 100, got 101"),
-     ({"marks": (25, 101)}, r"a mark must be one of 1, 2, \.\.\. 100, got 101"),
+     ({"first": 101}, r"steps must be at least 101 \(random play comes first\), got 100"),
+     ({"first": 1}, "first must be at least 2, for stretches of 3, got 1"),
+     ({"marks": (25, 101)}, r"a mark must be in \[1, 100\], got 101"),
+     ({"marks": (2.5,)}, r"a mark must be a whole number, got 2\.5"),
      ({"ratio": 0.0}, "ratio must be a positive number, got 0.0"),
      ({"steps": 2.5}, "steps must be a whole number, got 2.5")],
 )  # fmt: skip
@@ -135,9 +160,14 @@ def test_repeated_actions_are_counted() -> None:
     learner = Still()
     rows = learn_online(learner, env, steps=600, seed=0, first=200, ratio=0.01, progress=False)
     assert [row["real_steps"] for row in rows] == [200, 400, 600]
-    assert learner.seen == [51, 102, 153]
-    with pytest.raises(ValueError, match=r"first must be one of 4, 8, \.\.\. 600, got 30"):
-        learn_online(learner, env, steps=600, seed=0, first=30, ratio=0.01, progress=False)
+    assert learner.seen == [51, 51, 102, 102, 153, 153]
+    for steps, first, wrong in (
+        (600, 30, "first must be a multiple of 4 (real steps in a decision), got 30"),
+        (601, 200, "steps must be a multiple of 4 (real steps in a decision), got 601"),
+        (600, 4, "first must be at least 8, for stretches of 3, got 4"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(wrong)):
+            learn_online(learner, env, steps=steps, seed=0, first=first, ratio=1.0, progress=False)
 
 
 LARGEST_SEED = 922_337_203_684

@@ -112,11 +112,14 @@ def test_training_is_refused_where_another_process_trains(
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     claim(tmp_path / "run", {"seed": 1})
     claim(tmp_path / "run", {"seed": 1}, resume=True)
-    with pytest.raises(ValueError, match="run holds this run already"):
+    with pytest.raises(ValueError, match=r"run holds this run already; .*Python: resume=True"):
         claim(tmp_path / "run", {"seed": 1})
     assert json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8")) == {"seed": 1}
-    with pytest.raises(ValueError, match="run holds another run"):
+    with pytest.raises(ValueError, match=r"run holds another run \(seed 1, not 2\); name another"):
         claim(tmp_path / "run", {"seed": 2})
+    claim(tmp_path / "nested", {"steps": 5, "config": {"first": 1, "net": {"units": (4, 4)}}})
+    with pytest.raises(ValueError, match=r"\(steps 5, not 6; config.net.units \[4, 4\], not None"):
+        claim(tmp_path / "nested", {"steps": 6, "config": {"first": 1, "net": {}}}, resume=True)
     other = tmp_path / "other"
     other.mkdir()
     (other / ".run.json.x.tmp").write_text("left by a kill", encoding="utf-8")

@@ -1,5 +1,7 @@
 """Stretches of experience, across the ends of episodes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,26 @@ def test_a_stream_goes_on_from_its_arrays() -> None:
     for name in Sequences._fields:
         assert np.array_equal(whole.arrays()[name], again.arrays()[name])
     assert len(again) == len(whole) == 18
+
+
+def test_an_episode_of_another_world_is_refused() -> None:
+    made, there = stream(), numbered(2, 4)
+    wide = np.zeros((3, 2), np.float32)
+    for other, message in (
+        (
+            replace(there, observations=wide),
+            r"observations .* must be \(1,\) float32, got \(2,\) f",
+        ),
+        (replace(there, observations=wide[:, :1].astype(np.uint8)), r"float32, got \(1,\) uint8"),
+        (
+            replace(there, actions=np.zeros(2, np.int64)),
+            r"actions .* \(1,\) float32, got \(\) int64",
+        ),
+        (there.observations, "episode must be an Episode, got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            made.extend(other)
+    assert len(made) == 15
 
 
 def test_a_stretch_longer_than_all_there_is_is_refused() -> None:

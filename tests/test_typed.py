@@ -305,3 +305,23 @@ def test_parts_that_must_fit() -> None:
     check_same("sizes of C", (1, 2), (1, 2))
     with pytest.raises(ValueError, match=r"^sizes of C must be \(1, 2\), got \(1, 3\)$"):
         check_same("sizes of C", (1, 3), (1, 2))
+
+
+@typed
+def counted(number: int | None, share: Share = 0.5, *more: Any, flag: bool = True) -> list[Any]:
+    return [number, share, flag, *more]
+
+
+@typed
+@dataclass(frozen=True)
+class Counted:
+    number: PositiveInt
+
+
+def test_numbers_of_numpy_arrive_as_pythons_own() -> None:
+    found = counted(np.int64(3), np.float32(0.5), np.int64(7), flag=np.False_)
+    assert found == [3, 0.5, False, 7]
+    kinds = [type(value) for value in found]
+    assert kinds == [int, float, bool, np.int64]  # what may be anything stays what it is
+    assert type(Counted(number=np.uint8(3)).number) is int
+    assert counted(None) == [None, 0.5, True]

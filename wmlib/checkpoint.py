@@ -14,12 +14,13 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import numpy as np
 import torch
 from torch import nn
 
+from wmlib.shapes import named
 from wmlib.storage import (
     DamagedFileError,
     check_regular,
@@ -29,11 +30,32 @@ from wmlib.storage import (
     read_json,
     write_together,
 )
+from wmlib.training import restore, state_arrays
 from wmlib.typed import typed
 
 Manifest = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
 Made = TypeVar("Made")
+Config = TypeVar("Config")
+
+
+class Kept(Protocol):
+    """An agent that can be saved."""
+
+    FILE: str
+    """that it is saved in, in its folder"""
+    KIND: str
+    """of that checkpoint"""
+    updates: int
+    """batches learned from so far; a run sets it when it goes on, and so does loading"""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """All that it learns, by name."""
+        ...
+
+
+Loaded = TypeVar("Loaded", bound=Kept)
 
 
 @typed
@@ -186,14 +208,54 @@ def load_module(path: str | Path, kind: str, make: Callable[[Manifest], Module])
             return make(fields)
 
     module = configured(path, manifest, on_meta)
-    expected = {
-        name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-        for name, tensor in module.state_dict().items()
-    }
-    check_arrays(path, kind, arrays, expected)
+    check_arrays(path, kind, arrays, looks(module.state_dict()))
     module.to_empty(device="cpu")
     module.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return module.eval()
+
+
+def save_agent(agent: Kept, config: Any, folder: str | Path, made: Mapping[str, Any]) -> None:
+    """Save all networks of an agent as one checkpoint in a folder, which is made if need be.
+
+    Args:
+        agent: whose `modules` they are.
+        config: a dataclass with all that it takes to make the agent.
+        folder: of the agent.
+        made: as of `made_by`, with the `environment`.
+
+    Raises:
+        ValueError: `made` says less; as `save_checkpoint`.
+    """
+    _check_made("made", made, ValueError)
+    path, arrays = Path(folder, agent.FILE), state_arrays(agent.modules, {}, {})
+    save_checkpoint(path, arrays, kind=agent.KIND, config=config, made=made)
+
+
+def load_agent(
+    kind: type[Loaded], config: type[Config], make: Callable[[Config], Loaded], folder: str | Path
+) -> tuple[Loaded, str]:
+    """An agent that `save_agent` saved, and the id of the environment it was trained on.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedFileError: it was cut short or altered, or another version of the library wrote it.
+    """
+    path = Path(folder, kind.FILE)
+    arrays, manifest = load_checkpoint(path, kind.KIND)
+    made = manifest["made"]
+    _check_made(f"`made` in {path}", made, DamagedFileError)
+    agent = configured(path, manifest, lambda fields: make(rebuilt(config, fields)))
+    check_arrays(path, kind.KIND, arrays, looks(state_arrays(agent.modules, {}, {})))
+    restore(path, arrays, agent.modules, {}, {})
+    agent.updates = made["steps"]
+    return agent, made["environment"]
+
+
+def _check_made(name: str, made: Mapping[str, Any], error: type[ValueError]) -> None:
+    """Refuse what does not say where an agent was trained, and how long."""
+    for key, kind in (("environment", str), ("steps", int)):
+        if not isinstance(made.get(key), kind):
+            raise error(f"{name} must have {named(kind)} {key!r}, got {made.get(key)!r}")
 
 
 def kind_of(path: str | Path) -> str:
@@ -218,14 +280,23 @@ def configured(path: str | Path, manifest: Manifest, make: Callable[[Manifest], 
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in manifest["config"].items()}
     try:
         return make(fields)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
         kind = manifest["kind"]
         raise DamagedFileError(f"{path}: not the configuration of a {kind} ({error})") from error
 
 
 def rebuilt(kind: type[Made], fields: Mapping[str, Any]) -> Made:
-    """A configuration from what JSON has made of it: dataclasses within one, tuples from lists."""
-    hints = get_type_hints(kind)
+    """A configuration from what JSON has made of it: dataclasses within one, tuples from lists.
+
+    Raises:
+        ValueError: a field is missing: what it was before there was such a field, nobody knows.
+        TypeError: there are others.
+    """
+    name, hints = kind.__name__.strip("_"), get_type_hints(kind)
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"{name} must have fields, got {fields!r}")
+    if lacking := [one for one in hints if one not in fields]:
+        raise ValueError(f"{name} lacks {', '.join(lacking)}")
     return kind(
         **{
             name: rebuilt(hints[name], value)
@@ -236,6 +307,12 @@ def rebuilt(kind: type[Made], fields: Mapping[str, Any]) -> Made:
             for name, value in fields.items()
         }
     )
+
+
+def looks(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """The shape and the dtype of arrays, or of tensors, by their names."""
+    dtypes = {name: str(array.dtype).removeprefix("torch.") for name, array in arrays.items()}
+    return {name: (tuple(array.shape), dtypes[name]) for name, array in arrays.items()}
 
 
 def check_arrays(
@@ -249,8 +326,7 @@ def check_arrays(
     Raises:
         DamagedFileError: names the first that differ.
     """
-    found = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
-    if found != expected:
+    if (found := looks(arrays)) != expected:
         wrong = sorted(set(found.items()) ^ set(expected.items()))
         raise DamagedFileError(
             f"{path}: arrays of other names, shapes or dtypes than its {kind}: {wrong[:4]}"

@@ -27,6 +27,7 @@ from wmlib.commands import (
     scripts,
 )
 from wmlib.train_commands import (
+    kept,
     run_car_racing,
     run_controller,
     run_diamond,
@@ -102,12 +103,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.command == "arena":
             _tell("wmlib: every finished row is kept; go on by the same command")
         if options.command == "train":
-            kept = {
-                "car-racing": "every finished stage and episode",
-                "world-models": "every finished stage",
-            }.get(options.part, "the last state that was saved")
             again = "with --resume" if hasattr(options, "resume") else "by the same command"
-            _tell(f"wmlib: {kept} is kept; go on {again}")
+            _tell(f"wmlib: {kept(options)} {again}")
         return 130
     if options.json:
         print(json.dumps(result, allow_nan=False))
@@ -129,14 +126,17 @@ def parser() -> argparse.ArgumentParser:
     collect = _command(commands, "collect", "drive at random and keep the episodes", run_collect)
     collect.add_argument(
         "environment",
-        help="a registered id, such as wmlib/CarRacing-v3; MODULE:ID imports MODULE first",
+        help="a registered id, such as wmlib/CarRacing-v3, whose actions are numbers (a bounded "
+        "Box of one axis); MODULE:ID imports MODULE first",
     )
     collect.add_argument("--episodes", type=int, default=480, help="how many (default: 480)")
     collect.add_argument("--max-steps", type=int, help="decisions after which an episode is cut")
     collect.add_argument(
         "--patience", type=int, help="decisions without a positive reward after which it is cut"
     )
-    collect.add_argument("--action-repeat", type=int, help="frames for each decision")
+    collect.add_argument(
+        "--action-repeat", type=int, help="frames for each decision, where the environment has it"
+    )
     collect.add_argument(
         "--time-limit", type=float, help="seconds after which an episode, and the run, is given up"
     )
@@ -160,27 +160,37 @@ def parser() -> argparse.ArgumentParser:
     )
 
     anywhere = _command(
-        parts, "world-models", "V, M and C on any environment of pictures", run_world_models
-    )
+        parts, "world-models",
+        "V, M and C on pictures (H, W, C) of bytes and on choices, or on numbers in [-1, 1] or "
+        "[0, 1]", run_world_models,
+    )  # fmt: skip
     _whole_run(anywhere, 3000)
     dreamer = _command(
-        parts, "dreamer", "Dreamer, on pictures and actions that are numbers", run_dreamer
-    )
+        parts, "dreamer", "Dreamer, on pictures of bytes and on numbers in a bounded Box",
+        run_dreamer,
+    )  # fmt: skip
     _whole_run(dreamer, 20_000)
     third = _command(
-        parts, "dreamerv3", "DreamerV3, on any observations and actions", run_dreamerv3
-    )
+        parts, "dreamerv3",
+        "DreamerV3, on any Box of observations, and on choices or numbers in a bounded Box",
+        run_dreamerv3,
+    )  # fmt: skip
     _whole_run(third, 3000)
-    speaker = _command(parts, "iris", "IRIS, on frames and actions to choose among", run_iris)
+    speaker = _command(parts, "iris", "IRIS, on frames of bytes or bools and on choices", run_iris)
     _whole_run(speaker, 3000)
     diffusion = _command(
-        parts, "diamond", "DIAMOND, on frames and actions to choose among", run_diamond
+        parts, "diamond", "DIAMOND, on frames of bytes or bools and on choices", run_diamond
     )
     _whole_run(diffusion, 3000)
     planner = _command(
-        parts, "muzero", "MuZero, on a board game against itself or on choices", run_muzero
-    )
-    _whole_run(planner, 1_000_000, "tic-tac-toe, connect-four or a registered id")
+        parts, "muzero", "MuZero, on a board game against itself, or on any Box of observations "
+        "and on choices", run_muzero,
+    )  # fmt: skip
+    _whole_run(
+        planner, 1_000_000, "tic-tac-toe, connect-four or a registered id",
+        "real steps, after which no more games begin: on a board 512 are played side by side, each "
+        "with up to 8 random moves and one of its own, so the last ones may take 4,608 more",
+    )  # fmt: skip
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
     vision.add_argument(
@@ -216,15 +226,19 @@ def parser() -> argparse.ArgumentParser:
     _training(controller, "C")
 
     score = _command(
-        commands, "evaluate", "score an agent in the environment it was trained on", run_evaluate
-    )
+        commands, "evaluate",
+        "score an agent in the environment it was trained on, or on a board against --opponent",
+        run_evaluate,
+    )  # fmt: skip
     score.add_argument("folder", type=Path, help="of a trained agent")
     score.add_argument(
-        "--opponent", help="of a board game: perfect, random; prints wins, draws and losses"
+        "--opponent",
+        help="perfect or random: a board game needs one, and prints wins, draws and losses",
     )
     score.add_argument(
-        "--simulations", type=int, help="of each of MuZero's searches (default: 50; 0: none)"
-    )
+        "--simulations", type=int,
+        help="of each of MuZero's searches (default: 50 on a board, else as in training; 0: none)",
+    )  # fmt: skip
     score.add_argument("--episodes", type=int, default=32, help="(default: 32)")
     score.add_argument(
         "--seed", type=int, default=900_000, help="of the first episode (default: 900000)"
@@ -233,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--record", action="store_true", help="write the score into the manifest")
     _jobs(score)
 
-    dream = _command(commands, "dream", "let an agent drive in its own dream", run_dream)
+    dream = _command(commands, "dream", "let World Models act in their own dream", run_dream)
     dream.add_argument("folder", type=Path, help="holds vision, memory and controller .safetensors")
     dream.add_argument("--steps", type=int, default=100, help="dreamed decisions (default: 100)")
     dream.add_argument("--temperature", type=float, default=1.0, help="> 0 (default: 1)")
@@ -260,10 +274,13 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "what",
         choices=("environment", "dream", *scripts()),
-        help="environment, dream: the speed of this machine, in seconds; any other: all of "
-        "benchmarks/WHAT.py, which may X",
+        help="environment, dream: the speed of this machine; any other: benchmarks/WHAT.py, which "
+        "gets the other options (its file says which) and may take hours or days",
     )
-    bench.add_argument("--seconds", type=float, default=20.0, help="about how long (default: 20)")
+    bench.add_argument(
+        "--seconds", type=float, default=20.0,
+        help="about how long, of environment and dream (default: 20)",
+    )  # fmt: skip
     return top
 
 
@@ -283,10 +300,11 @@ def _seed_out_jobs(command: argparse.ArgumentParser, out: str) -> None:
 
 
 def _whole_run(
-    command: argparse.ArgumentParser, steps: int, env: str = "a registered id, or MODULE:ID"
-) -> None:
+    command: argparse.ArgumentParser, steps: int, env: str = "a registered id, or MODULE:ID",
+    text: str = "real steps",
+) -> None:  # fmt: skip
     command.add_argument("--env", required=True, help=env)
-    command.add_argument("--steps", type=int, default=steps, help=f"real ones (default: {steps})")
+    command.add_argument("--steps", type=int, default=steps, help=f"{text} (default: {steps})")
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
     command.add_argument(
         "--out", type=Path, required=True, help="folder of the run: its state, log.csv, result"

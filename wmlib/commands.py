@@ -62,7 +62,10 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     from wmlib.checkpoint import record_score
     from wmlib.envs.boards import BOARDS
     from wmlib.evaluation import evaluate
+    from wmlib.typed import PositiveInt, check_type
 
+    check_type("action_repeat", options.action_repeat, PositiveInt | None)
+    check_type("episodes", options.episodes, PositiveInt)
     if options.record:
         check_place(options.folder)
     agent = agents.load(options.folder)
@@ -77,7 +80,8 @@ def run_evaluate(options: argparse.Namespace) -> Result:
     given = {"simulations": options.simulations} if searches else {}
     env_id, env_kwargs = agent.environment, {}
     if env_id == ENV_ID:
-        env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": options.action_repeat or 3}
+        repeat = 3 if options.action_repeat is None else options.action_repeat
+        env_id, env_kwargs = OFFICIAL_ID, {"action_repeat": repeat}
     elif options.action_repeat is not None:
         raise ValueError(f"--action-repeat is for {ENV_ID}, this agent was trained on {env_id}")
     score = evaluate(
@@ -97,7 +101,8 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
 
     kinds: dict[str, Any] = {"perfect": PerfectPlayer, "random": RandomPlayer}
     if options.opponent not in kinds:
-        raise ValueError(f"--opponent must be perfect or random, got {options.opponent}")
+        got = "none" if options.opponent is None else repr(options.opponent)
+        raise ValueError(f"--opponent must be perfect or random on a board, got {got}")
     if options.action_repeat is not None:
         raise ValueError(f"--action-repeat is not for {agent.environment}")
     game = board(agent.environment)
@@ -116,13 +121,23 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
 def run_dream(options: argparse.Namespace) -> Result:
     import torch
 
+    from wmlib import agents
     from wmlib.agents.world_models.agent import Agent, after_real_steps
     from wmlib.agents.world_models.dream import Dream
     from wmlib.agents.world_models.recipes import ENV_ID
+    from wmlib.shapes import named
+    from wmlib.typed import PositiveInt, check_type
 
+    check_type("steps", options.steps, PositiveInt)
     if options.film is not None:
         _check_film(options.film)
-    agent = Agent.load(options.folder)
+    agent = agents.load(options.folder)
+    if not isinstance(agent, Agent):
+        what = named(type(agent))
+        raise ValueError(f"dream is for World Models, {options.folder} holds {what}")
+    colours = agent.vision.config.frame[2]
+    if options.film is not None and colours not in (1, 3):
+        raise ValueError(f"a film has frames of 1 or 3 colours, this agent's have {colours}")
     dream = Dream(agent.memory, options.temperature)
     steps = 30 if agent.environment == ENV_ID else 1
     start = after_real_steps(agent, seed=options.seed, steps=steps)
@@ -145,6 +160,8 @@ def run_arena(options: argparse.Namespace) -> Result:
     from wmlib.arena import race
     from wmlib.entrants import entrants
 
+    if options.out.suffix != ".json" or options.out.is_dir():
+        raise ValueError(f"--out must be a file that ends in .json, got {options.out}")
     check_place(options.out.parent)
     rows = race(
         entrants(options.agents), options.env, steps=options.steps, seeds=options.seeds,
@@ -174,7 +191,8 @@ def run_bench(options: argparse.Namespace) -> Result:
 
 
 def scripts() -> list[str]:
-    return sorted(path.stem for path in BENCHMARKS.glob("*.py"))
+    """The benchmarks, without what they share."""
+    return sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "rows")
 
 
 def _check_film(film: Path) -> None:

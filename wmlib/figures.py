@@ -18,9 +18,10 @@ from wmlib.shapes import Shape
 from wmlib.storage import write_atomically
 from wmlib.typed import PositiveFloat, PositiveInt, check_same, typed
 
+Film = Annotated[np.ndarray, Shape("T", "H", "W", (1, 3), dtype="uint8")]
+
 # Okabe & Ito's hues, at lightnesses that keep each 3 : 1 apart from a white sheet (their orange and
 # sky blue are not) and from one another, for colour-blind readers too.
-Film = Annotated[np.ndarray, Shape("T", "H", "W", 3, dtype="uint8")]
 BLUE, ORANGE, GREEN = "#1a56b8", "#cf8000", "#006b52"
 PINK, SKY, RED, GREY = "#c65fae", "#3498d4", "#a8201a", "#858585"
 
@@ -63,7 +64,13 @@ def filmstrip(
 def save_gif(
     path: str | Path, frames: Film, fps: PositiveFloat = 17.0, scale: PositiveInt = 4
 ) -> None:
-    """Write frames (T, H, W, 3) uint8 as an animated GIF, atomically; each pixel `scale` wide.
+    """Write frames (T, H, W, 3), or grey ones (T, H, W, 1), uint8 as an animated GIF, atomically.
+
+    Args:
+        path: ends in .gif.
+        frames: at least one.
+        fps: frames a second, > 0.
+        scale: how wide a pixel is drawn, >= 1.
 
     Raises:
         ValueError: the name does not end in .gif, the frames are others, or a number is not
@@ -87,7 +94,7 @@ def film_html(
     """A film for a page, as HTML. It is folded away: nothing moves until the reader opens it.
 
     Args:
-        frames: (T, H, W, 3) uint8.
+        frames: (T, H, W, 3) or (T, H, W, 1) uint8.
         alt: what is seen, for who cannot see it.
         summary: what the reader opens.
         fps: frames a second, > 0.
@@ -112,5 +119,5 @@ def film_html(
 
 
 def _images(frames: np.ndarray, scale: int) -> list[Image.Image]:
-    big = frames.repeat(scale, 1).repeat(scale, 2)  # (T, scale H, scale W, 3)
-    return [Image.fromarray(frame) for frame in big]
+    big = frames.repeat(scale, 1).repeat(scale, 2)  # (T, scale H, scale W, C)
+    return [Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame) for frame in big]

@@ -1,6 +1,6 @@
 """The loop in which an agent plays and learns: play an episode, keep it, learn, save, log.
 
-An agent that learns while it plays is anything with `modules`, `optimisers`, `updates`,
+An agent that learns while it plays is anything with `modules`, `optimisers`, `updates`, `stretch`,
 `policy(explore)` and `learn(stream, updates)`. All that is random hangs on the seed and on counts
 of episodes and updates, so that a run that was killed ends as an undisturbed one does.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 import gymnasium as gym
+import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 from tqdm.auto import tqdm
 
-from wmlib.checkpoint import configured, load_checkpoint, made_by, rebuilt, save_checkpoint
+from wmlib.checkpoint import Kept, made_by
 from wmlib.collecting import specification
 from wmlib.episodes import Policy, run_episode
 from wmlib.exploration import random_policy
@@ -28,7 +28,7 @@ from wmlib.runs import Clock, Row, own_run
 from wmlib.sequences import Sequences, Stream
 from wmlib.storage import open_arrays, save_arrays, write_atomically
 from wmlib.training import restore, state_arrays
-from wmlib.typed import LARGEST, PositiveFloat, PositiveInt, typed
+from wmlib.typed import LARGEST, PositiveFloat, PositiveInt, check_type, typed
 
 SEEDS = 1_000_000
 """A run with seed s plays the episodes s * SEEDS, s * SEEDS + 1, ... (see `wmlib.arena.SEEDS`)."""
@@ -40,25 +40,11 @@ s * MOST_UPDATES + u, so that no two runs share theirs."""
 RunSeed = Annotated[int, Field(ge=0, le=LARGEST // MOST_UPDATES - 1)]
 
 
-class Kept(Protocol):
-    """An agent that can be saved."""
-
-    FILE: str
-    """that it is saved in, in its folder"""
-    KIND: str
-    """of that checkpoint"""
-
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """All that it learns, by name."""
-        ...
-
-
 class Learner(Kept, Protocol):
     """An agent that learns while it plays."""
 
-    updates: int
-    """batches learned from so far; a run sets it when it goes on"""
+    stretch: int
+    """observations in the longest stretch that it learns from: so many it must have seen first"""
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Adam]: ...
@@ -68,7 +54,10 @@ class Learner(Kept, Protocol):
         ...
 
     def learn(self, stream: Stream, updates: int) -> Row:
-        """Learn from all that was seen; the mean of what the updates say."""
+        """Learn from all that was seen; the mean of what the updates say.
+
+        What an update draws hangs on `updates` alone: two calls come to what one does.
+        """
         ...
 
     def save(self, folder: Path, made: Mapping[str, Any]) -> None:
@@ -81,51 +70,35 @@ class Learner(Kept, Protocol):
 
 
 Trained = TypeVar("Trained", bound=Learner)
-Loaded = TypeVar("Loaded", bound=Kept)
-Config = TypeVar("Config")
 
 
-def save_agent(agent: Kept, config: Any, folder: str | Path, made: Mapping[str, Any]) -> None:
-    """Save all networks of an agent as one checkpoint in a folder, which is made if need be.
-
-    Args:
-        agent: whose `modules` they are.
-        config: a dataclass with all that it takes to make the agent.
-        folder: of the agent.
-        made: as of `wmlib.checkpoint.made_by`, with the `environment`.
-    """
-    path, arrays = Path(folder, agent.FILE), state_arrays(agent.modules, {}, {})
-    save_checkpoint(path, arrays, kind=agent.KIND, config=config, made=made)
-
-
-def load_agent(
-    kind: type[Loaded], config: type[Config], make: Callable[[Config], Loaded], folder: str | Path
-) -> tuple[Loaded, str]:
-    """An agent that `save_agent` saved, and the id of the environment it was trained on.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        DamagedFileError: it was cut short or altered.
-    """
-    path = Path(folder, kind.FILE)
-    arrays, manifest = load_checkpoint(path, kind.KIND)
-    agent = make(configured(path, manifest, lambda fields: rebuilt(config, fields)))
-    restore(path, arrays, agent.modules, {}, {})
-    return agent, str(manifest["made"]["environment"])
-
-
-def check_steps(env: gym.Env, steps: int, first: int, marks: Sequence[int] = ()) -> None:
+def check_steps(
+    env: gym.Env, steps: int, first: int, marks: Sequence[int] = (), stretch: int = 1
+) -> None:
     """Refuse numbers of real steps that a run cannot count to.
 
+    Args:
+        env: its steps are counted, see `repeat_of`.
+        steps: in all.
+        first: of random play.
+        marks: on the way.
+        stretch: observations that must have been seen after random play.
+
     Raises:
-        ValueError: one is above `steps`, or no multiple of the environment's `action_repeat`.
+        ValueError: one is above `steps`, or no multiple of the environment's `action_repeat`, or
+            there is too little random play.
     """
     repeat = repeat_of(env)
+    if steps < first:
+        raise ValueError(f"steps must be at least {first} (random play comes first), got {steps}")
     for name, value in (("steps", steps), ("first", first), *(("a mark", mark) for mark in marks)):
-        if not 1 <= value <= steps or value % repeat:
+        check_type(name, value, Annotated[int, Field(ge=1, le=steps)])
+        if value % repeat:
             raise ValueError(
-                f"{name} must be one of {repeat}, {2 * repeat}, ... {steps}, got {value}"
+                f"{name} must be a multiple of {repeat} (real steps in a decision), got {value}"
             )
+    if first < (least := repeat * (stretch - 1)):
+        raise ValueError(f"first must be at least {least}, for stretches of {stretch}, got {first}")
 
 
 def repeat_of(env: gym.Env) -> int:
@@ -167,6 +140,7 @@ def train_online(
     """
     env = gym.make(specification(env_id))
     agent = make(env)
+    check_steps(env, steps, first, marks, agent.stretch)  # before the folder is claimed
 
     def at_mark(used: int) -> None:
         if after is not None:
@@ -220,7 +194,7 @@ def learn_online(
         at_mark: called as `at_mark(real_steps)`; once more where a run was killed soon after.
         folder: where the state is kept, from which a run goes on; None for nowhere. It belongs to
             this run alone, see `train_online`.
-        every: updates between two states.
+        every: updates between two states, of which the first is that after random play.
         progress: show a bar.
 
     Returns:
@@ -231,36 +205,44 @@ def learn_online(
         ValueError: a number is out of range, or no multiple of the environment's `action_repeat`.
         DamagedFileError: the state was cut short or altered.
     """
-    check_steps(env, steps, first, marks)
-    run = _Run(learner, env, folder)
+    check_steps(env, steps, first, marks, learner.stretch)
+    run = _Run(learner, env, folder, first, every)
     with tqdm(total=steps, initial=run.steps, desc="steps", disable=not progress) as bar:
-        saved = learner.updates
-        while run.steps < steps:
-            due = min(mark for mark in (*marks, steps, first) if mark > run.steps)
-            run.play(seed, learning=run.steps >= first, most=due - run.steps)
-            bar.update(run.steps - bar.n)
-            if run.steps >= first:
-                run.learn(int(ratio * run.steps + 1e-9) - learner.updates)
+        while run.steps < steps or run.owes:
+            if not run.owes:  # else it was killed while it learned
+                due = min(mark for mark in (*marks, steps, first) if mark > run.steps)
+                run.play(seed, learning=run.steps >= first, most=due - run.steps)
+                bar.update(run.steps - bar.n)
+            if run.owes:
+                run.learn(int(ratio * run.steps + 1e-9))
                 bar.set_postfix_str(f"return {run.rows[-1]['return']:.4g}")
             if at_mark is not None and run.steps in marks:
                 at_mark(run.steps)
-            if learner.updates >= saved + every or run.steps == steps:
-                run.save()
-                saved = learner.updates
+        run.save()
         return run.rows
 
 
 class _Run:
     """What is so at the moment: all that was seen, and a row of each episode."""
 
-    def __init__(self, learner: Learner, env: gym.Env, folder: Path | None) -> None:
-        self.learner, self.env = learner, env
+    def __init__(
+        self, learner: Learner, env: gym.Env, folder: Path | None, first: int, every: int
+    ) -> None:
+        self.learner, self.env, self.first, self.every = learner, env, first, every
         self.repeat = repeat_of(env)
         self.path = None if folder is None else folder / "state.safetensors"
         self.stream, self.steps = Stream(), 0
         self.rows: list[Row] = []
+        self.said: dict[str, list[float]] = {}
+        """by each update since the last row was full"""
+        self.saved = -every  # so that the first update finds a state
         if self.path is not None and self.path.exists():
             self.resume(self.path)
+
+    @property
+    def owes(self) -> bool:
+        """Whether the last episode has not been learned from in full."""
+        return self.steps >= self.first and "updates" not in self.rows[-1]
 
     def play(self, seed: int, learning: bool, most: int) -> None:
         """One more episode, cut after `most` real steps."""
@@ -271,19 +253,32 @@ class _Run:
         self.steps += self.repeat * len(episode)
         self.rows.append({"real_steps": self.steps, "return": episode.total_reward})
 
-    def learn(self, updates: int) -> None:
-        """What is owed for the steps that were taken."""
-        said = self.learner.learn(self.stream, updates) if updates > 0 else {}
-        self.rows[-1] |= {"updates": self.learner.updates, **said}
+    def learn(self, owed: int) -> None:
+        """Until so many updates were made in all; every so often there is a state to go on from."""
+        self.keep()
+        while self.learner.updates < owed:
+            for name, number in self.learner.learn(self.stream, 1).items():
+                self.said.setdefault(name, []).append(number)
+            self.keep()
+        means = {name: float(np.mean(numbers)) for name, numbers in self.said.items()}
+        self.rows[-1] |= {"updates": self.learner.updates, **means}
+        self.said = {}
+
+    def keep(self) -> None:
+        """Save where it is time."""
+        if self.learner.updates >= self.saved + self.every:
+            self.save()
 
     def save(self) -> None:
         """Everything that a killed run needs, in one file."""
+        self.saved = self.learner.updates
         if self.path is None:
             return
         arrays = state_arrays(self.learner.modules, self.learner.optimisers, {})
         arrays |= {f"stream/{name}": part for name, part in self.stream.arrays().items()}
         count = {"updates": str(self.learner.updates), "steps": str(self.steps)}
-        save_arrays(self.path, arrays, {**count, "rows": json.dumps(self.rows)})
+        told = {"rows": json.dumps(self.rows), "said": json.dumps(self.said)}
+        save_arrays(self.path, arrays, {**count, **told})
         write_atomically(self.path.with_name("log.csv"), table(self.rows))
 
     def resume(self, path: Path) -> None:
@@ -293,7 +288,9 @@ class _Run:
         parts = {name.removeprefix("stream/"): part for name, part in arrays.items()}
         self.stream = Stream({name: parts[name] for name in Sequences._fields})
         self.rows = json.loads(metadata["rows"])
+        self.said = json.loads(metadata.get("said", "{}"))  # earlier versions kept none
         self.steps, self.learner.updates = int(metadata["steps"]), int(metadata["updates"])
+        self.saved = self.learner.updates
 
 
 def table(rows: Sequence[Row]) -> bytes:

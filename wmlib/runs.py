@@ -218,14 +218,27 @@ def claim(folder: Path, identity: dict[str, object], resume: bool = False) -> No
     """
     path, text = folder / "run.json", json.dumps(identity, indent=2) + "\n"
     if path.exists():
-        if read_json(path.read_bytes(), path) != json.loads(text):
-            raise ValueError(f"{folder} holds another run (see its run.json); name another folder")
+        found = read_json(path.read_bytes(), path)
+        if parts := "; ".join(_differences(found, json.loads(text))):
+            raise ValueError(f"{folder} holds another run ({parts}); name another folder")
         if not resume:
-            raise ValueError(f"{folder} holds this run already; go on with it by --resume")
+            raise ValueError(
+                f"{folder} holds this run already; go on with it by --resume (in Python: "
+                "resume=True)"
+            )
     elif folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no run; name another folder")
     else:
         write_atomically(path, text.encode())
+
+
+def _differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
+    """What is another in one identity than in another, part by part."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in wanted | found:
+            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
+    elif found != wanted:
+        yield f"{name} {found!r}, not {wanted!r}"
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wmlib.episodes import Episode
-from wmlib.typed import PositiveInt, typed
+from wmlib.typed import PositiveInt, check_same, typed
 
 
 class Sequences(NamedTuple):
@@ -48,8 +48,13 @@ class Stream:
         """Observations so far."""
         return self._used
 
+    @typed
     def extend(self, episode: Episode) -> None:
-        """Add an episode."""
+        """Add an episode.
+
+        Raises:
+            ValueError: its observations or actions are of another shape or dtype than the first's.
+        """
         n = len(episode) + 1
         first, ended = np.zeros(n, bool), np.zeros(n, bool)
         first[0], ended[-1] = True, episode.terminated
@@ -60,6 +65,9 @@ class Stream:
             "first": first,
             "ended": ended,
         }
+        for name in ("observations", "actions"):
+            both = parts[name], self._arrays.get(name, parts[name])
+            check_same(f"{name} of a stream", *(f"{one.shape[1:]} {one.dtype}" for one in both))
         for name, part in parts.items():
             there = self._arrays.get(name)
             if there is None or self._used + n > len(there):

@@ -109,7 +109,10 @@ def _alone(
     @functools.wraps(run)
     def alone(options: argparse.Namespace) -> Result:
         from wmlib.runs import Clock, sole_owner
+        from wmlib.typed import PositiveInt, check_type
 
+        for name in ("steps", "action_repeat"):
+            check_type(name, getattr(options, name, 1), PositiveInt)
         _check_checkpoint(options.out)
         with sole_owner(options.out.parent, f".{options.out.name}.lock"):
             _check_checkpoint(options.out)  # the one who worked here may just have finished
@@ -192,6 +195,18 @@ def run_controller(options: argparse.Namespace, clock: Clock) -> Result:
     made = made_by(seed=options.seed, steps=config.generations, seconds=seconds)
     evolved.controller.save(options.out, made)
     return _trained(options, seconds, evolved.history, ("dream_return", "sigma"))
+
+
+def kept(options: argparse.Namespace) -> str:
+    """What an interrupted training has left, in words, and whether it can be gone on with."""
+    if options.part == "car-racing":
+        return "every finished stage and episode is kept; go on"
+    if options.part == "world-models":
+        return "every finished stage is kept; go on"
+    state = options.out / "state.safetensors" if hasattr(options, "resume") else _state(options.out)
+    if state.exists():
+        return f"the last state that was saved is kept, {state}; go on"
+    return "nothing was saved yet; begin anew"
 
 
 def _state(out: Path) -> Path:

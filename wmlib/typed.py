@@ -4,9 +4,10 @@
 in the annotation (`PositiveInt`, `Annotated[float, Field(gt=0, le=1)]`), and so does the shape of
 an array (`Annotated[np.ndarray, Shape("T", 3)]`; a letter is one size throughout a call), and what
 an object of any class must have (`Annotated[Policy, Like("reset", "act")]`). pydantic checks, and
-converts nothing: "3" is no 3, True is no 1. What does not fit is one error in one line, with the
-name, the value and what was expected. What a loop calls at every step (a network's forward pass)
-has no such check.
+converts nothing: "3" is no 3, True is no 1. A number of NumPy's fits, and arrives as Python's own,
+since files and generators take no other. What does not fit is one error in one line, with the name,
+the value and what was expected. What a loop calls at every step (a network's forward pass) has no
+such check.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import collections.abc
 import contextlib
 import functools
 import inspect
+import itertools
 import math
 import types
 from collections.abc import Callable, Iterable
@@ -74,21 +76,26 @@ def _checked(function: Callable[Arguments, Result], owner: Any) -> Callable[Argu
     names = list(inspect.signature(function).parameters)
 
     @functools.cache
-    def checks() -> dict[str, Callable[..., None]]:
+    def rules() -> tuple[dict[str, Callable[..., None]], set[str]]:
         hints = get_type_hints(owner, include_extras=True)
-        return {name: check_of(hint) for name, hint in hints.items() if _strict(hint) != Any}
+        checks = {name: check_of(hint) for name, hint in hints.items() if _strict(hint) != Any}
+        return checks, {name for name, hint in hints.items() if _is_number(hint)}
 
     with contextlib.suppress(NameError):  # a class that is defined further down: at the first call
-        checks()
+        rules()
 
     @functools.wraps(function)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         sizes: Sizes = {}
         given = dict(zip(names, args, strict=False)) | kwargs
-        for name, check in checks().items():
+        checks, numbers = rules()
+        for name, check in checks.items():
             if name in given:
                 check(name, given[name], sizes)
-        return function(*args, **kwargs)
+        places: Any = itertools.zip_longest(names[: len(args)], args)
+        own: Any = [_own(value) if name in numbers else value for name, value in places]
+        other: Any = {n: _own(v) if n in numbers else v for n, v in kwargs.items()}
+        return function(*own, **other)
 
     return checked
 
@@ -130,6 +137,16 @@ def check_same(name: str, found: Any, expected: Any) -> None:
     """Check that parts fit together: that what one of them has is what another one asks for."""
     if found != expected:
         raise ValueError(f"{name} must be {expected}, got {found}")
+
+
+def _is_number(hint: Any) -> bool:
+    bases = (get_args(part)[0] if _extras(part) else part for part in _union(hint))
+    return any(base in (int, float, bool) for base in bases)
+
+
+def _own(value: Any) -> Any:
+    """A number of Python's, if it is one of NumPy's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 @functools.cache

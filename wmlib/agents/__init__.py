@@ -10,8 +10,9 @@ def load(folder: str | Path) -> Any:
     """The trained agent in a folder, whichever it is.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is none; the message says what there is.
         DamagedFileError: it was cut short or altered.
+        ValueError: it is none of ours.
     """
     from wmlib.agents.diamond.agent import Diamond
     from wmlib.agents.dreamer.agent import Dreamer
@@ -23,7 +24,24 @@ def load(folder: str | Path) -> Any:
 
     path = Path(folder, Dreamer.FILE)
     if not path.exists():
+        if not Path(folder, Agent.FILE).exists():
+            raise FileNotFoundError(_told(Path(folder)))
         return Agent.load(folder)
-    modern = DreamerV3, MuZero, IRIS, Diamond
-    kinds: dict[str, Any] = {kind.KIND: kind for kind in modern}
-    return kinds.get(kind_of(path), Dreamer).load(folder)
+    kinds: dict[str, Any] = {one.KIND: one for one in (Dreamer, DreamerV3, MuZero, IRIS, Diamond)}
+    if (kind := kind_of(path)) not in kinds:
+        raise ValueError(f"{path} holds {kind!r}; there are agents of {', '.join(kinds)}")
+    return kinds[kind].load(folder)
+
+
+def _told(folder: Path) -> str:
+    """What a place is that holds no agent."""
+    if not folder.is_dir():
+        kind = "is a file; name the folder of an agent"
+        return f"{folder} {kind}" if folder.exists() else f"no such folder: {folder}"
+    if (folder / "run.json").exists():
+        return (
+            f"{folder} holds a run that is not finished; go on with it by --resume (in Python: "
+            "resume=True)"
+        )
+    found = ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
+    return f"{folder} holds {found}, but no agent" if found else f"{folder} holds no agent"

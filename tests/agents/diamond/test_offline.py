@@ -101,6 +101,18 @@ def test_stopped_and_gone_on_with_ends_as_an_undisturbed_run(
         train_denoiser(Replay([film(9, 5)]), CONFIG, folder=tmp_path / "run", resume=True, **given)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"marks": [3]}, r"a mark must be in \[1, 2\], got 3"),
+     ({"config": OfflineConfig(denoiser=DenoiserConfig(past=99))}, "must have at least 100 fr")],
+)  # fmt: skip
+def test_what_cannot_be_trained_claims_no_folder(wrong: dict, message: str, tmp_path: Path) -> None:
+    given = {"config": CONFIG, "steps": 2, "folder": tmp_path / "run", "progress": False} | wrong
+    with pytest.raises(ValueError, match=message):
+        train_denoiser(REPLAY, **given)
+    assert not any(tmp_path.iterdir())
+
+
 def test_the_result_is_the_average_of_the_weights() -> None:
     """With an average that forgets at once it is the newest weights, and not otherwise."""
     seen: dict[float, list[torch.Tensor]] = {}

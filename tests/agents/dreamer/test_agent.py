@@ -134,7 +134,7 @@ def test_each_loss_teaches_its_own_network_alone(name: str) -> None:
 def test_a_saved_agent_plays_as_before(tmp_path: Path) -> None:
     env = gym.make("wmlib/PixelPendulum-v0", action_repeat=4)
     agent = Dreamer(fitted(SMALL, env.observation_space, env.action_space), seed=1)
-    agent.save(tmp_path, {"environment": env.spec.id})
+    agent.save(tmp_path, {"environment": env.spec.id, "steps": 0})
     again = load(tmp_path)
     assert isinstance(again, Dreamer) and again.config == agent.config
     one, other = (run_episode(env, each.policy(), 5) for each in (agent, again))

@@ -262,6 +262,11 @@ def test_a_world_without_a_known_number_of_actions_is_refused() -> None:
         message = f"actions must be (a whole number|at least 1), got {actions}"
         with pytest.raises(ValueError, match=message):
             train_muzero(world, steps=10, config=SMALL, progress=False)
+    with pytest.raises(TypeError, match=r"must be a World, such as GymWorld\('CartPole-v1'\), got"):
+        train_muzero("CartPole-v1")
+    for mark in (99, -4):
+        with pytest.raises(ValueError, match=rf"a mark must be in \[1, 16\], got {mark}"):
+            train_muzero(Nim(), steps=16, marks=(8, mark), config=SMALL, progress=False)
     with pytest.raises(ValueError, match=r"players must be in \[1, 2\], got 3"):
         Spaces.of(SimpleNamespace(shape=(3,), actions=2, players=3))
 

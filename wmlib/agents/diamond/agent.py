@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from wmlib.agents.diamond.denoiser import pixels
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
+from wmlib.checkpoint import load_agent, save_agent
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
-from wmlib.learning import MOST_UPDATES, load_agent, save_agent
+from wmlib.learning import MOST_UPDATES
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
 from wmlib.reinforce import losses
 from wmlib.runs import Row
@@ -123,6 +124,7 @@ class Diamond:
     environment = ""
     """the id of what it was trained on, once it is saved"""
 
+    @typed
     def __init__(
         self,
         spaces: Spaces,
@@ -132,6 +134,8 @@ class Diamond:
     ) -> None:
         self.spaces, self.config = spaces, (config := config or DiamondConfig())
         self.seed, self.device, self.updates = seed, torch.device(device), 0
+        past, behaviour = config.world_model.denoiser.past, config.behaviour
+        self.stretch = max(past + behaviour.horizon, behaviour.burn_in + 1)
         self.model = seeded(
             seed, lambda: WorldModel(config.world_model, spaces.frame, spaces.actions)
         )
@@ -224,12 +228,12 @@ class Diamond:
         return FramePolicy(self.behaviour, self.seen, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        """As `agent.safetensors` in a folder; see `wmlib.checkpoint.save_agent`."""
         save_agent(self, _Saved(self.spaces, self.config), folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Diamond:
-        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        """The agent that `save` saved; errors as `wmlib.checkpoint.load_agent`."""
         agent, environment = load_agent(
             cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
         )

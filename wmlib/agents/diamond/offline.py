@@ -24,6 +24,7 @@ from wmlib.checkpoint import (
     check_arrays,
     configured,
     load_checkpoint,
+    looks,
     made_by,
     rebuilt,
     save_checkpoint,
@@ -34,7 +35,7 @@ from wmlib.runs import Clock, own_run
 from wmlib.sequences import Stream
 from wmlib.storage import write_atomically
 from wmlib.training import History, check_finite, resumed, save_state, seeded
-from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, typed
+from wmlib.typed import NonNegativeFloat, PositiveFloat, PositiveInt, Share, check_type, typed
 
 FILE, KIND, STATE = "denoiser.safetensors", "denoiser", "state.safetensors"
 
@@ -114,6 +115,10 @@ def train_denoiser(
     """
     config = config or OfflineConfig()
     frame, actions = _spaces(replay)
+    if replay.frames <= (past := config.denoiser.past):
+        raise ValueError(f"the replay must have at least {past + 1} frames, got {replay.frames}")
+    for mark in marks:
+        check_type("a mark", mark, Annotated[int, Field(ge=1, le=steps)])
     denoiser = seeded(seed, lambda: Denoiser(config.denoiser, frame, actions)).to(device)
     run = _Run(denoiser, config, replay, steps, seed, marks, after)
     if folder is None:
@@ -168,11 +173,7 @@ def load_denoiser(folder: str | Path, device: torch.device | str = "cpu") -> Den
         return Denoiser(saved.denoiser, saved.frame, saved.actions)
 
     denoiser = configured(path, manifest, make)
-    expected = {
-        name: (tuple(part.shape), str(part.dtype).removeprefix("torch."))
-        for name, part in denoiser.state_dict().items()
-    }
-    check_arrays(path, KIND, arrays, expected)
+    check_arrays(path, KIND, arrays, looks(denoiser.state_dict()))
     denoiser.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in arrays.items()})
     return denoiser.requires_grad_(False).eval().to(device)
 

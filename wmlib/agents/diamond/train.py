@@ -8,8 +8,10 @@ from pathlib import Path
 
 from wmlib.agents.diamond.agent import Diamond, DiamondConfig, Spaces
 from wmlib.learning import train_online
+from wmlib.typed import typed
 
 
+@typed
 def train_diamond(
     env_id: str,
     *,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from wmlib.agents.dreamer.behaviour import Actor, BehaviourConfig, exploring, losses
 from wmlib.agents.dreamer.rssm import State
 from wmlib.agents.dreamer.world_model import WorldModel, WorldModelConfig
+from wmlib.checkpoint import load_agent, save_agent
 from wmlib.imagination import imagine
-from wmlib.learning import MOST_UPDATES, load_agent, save_agent
+from wmlib.learning import MOST_UPDATES
 from wmlib.nets.mlp import mlp
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
@@ -71,6 +72,7 @@ class Dreamer:
     environment = ""
     """the id of what it was trained on, once it is saved"""
 
+    @typed
     def __init__(
         self,
         config: DreamerConfig | None = None,
@@ -79,6 +81,7 @@ class Dreamer:
     ) -> None:
         self.config = config = config or DreamerConfig()
         self.seed, self.device, self.updates = seed, torch.device(device), 0
+        self.stretch = config.length
         shape = config.world_model
         features = shape.rssm.deterministic + shape.rssm.stochastic
         behaviour = config.behaviour
@@ -167,12 +170,12 @@ class Dreamer:
         return DreamerPolicy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        """As `agent.safetensors` in a folder; see `wmlib.checkpoint.save_agent`."""
         save_agent(self, self.config, folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> Dreamer:
-        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        """The agent that `save` saved; errors as `wmlib.checkpoint.load_agent`."""
         agent, environment = load_agent(
             cls, DreamerConfig, lambda config: cls(config, device=device), folder
         )

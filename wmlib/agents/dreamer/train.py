@@ -8,8 +8,10 @@ from pathlib import Path
 
 from wmlib.agents.dreamer.agent import Dreamer, DreamerConfig, fitted
 from wmlib.learning import train_online
+from wmlib.typed import typed
 
 
+@typed
 def train_dreamer(
     env_id: str,
     *,

@@ -23,8 +23,9 @@ from wmlib.agents.dreamerv3.behaviour import (
 )
 from wmlib.agents.dreamerv3.rssm import State
 from wmlib.agents.dreamerv3.world_model import WorldModel, WorldModelConfig
+from wmlib.checkpoint import load_agent, save_agent
 from wmlib.imagination import imagine
-from wmlib.learning import MOST_UPDATES, load_agent, save_agent
+from wmlib.learning import MOST_UPDATES
 from wmlib.runs import Row
 from wmlib.sequences import Sequences, Stream
 from wmlib.spaces import box
@@ -121,6 +122,7 @@ class DreamerV3:
     environment = ""
     """the id of what it was trained on, once it is saved"""
 
+    @typed
     def __init__(
         self,
         spaces: Spaces,
@@ -130,6 +132,7 @@ class DreamerV3:
     ) -> None:
         self.spaces, self.config = spaces, (config := config or DreamerV3Config())
         self.seed, self.device, self.updates = seed, torch.device(device), 0
+        self.stretch = config.length
         model, behaviour, rssm = config.world_model, config.behaviour, config.world_model.rssm
         features = rssm.deterministic + rssm.variables * rssm.classes
         self.model = seeded(
@@ -232,12 +235,12 @@ class DreamerV3:
         return DreamerV3Policy(self, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        """As `agent.safetensors` in a folder; see `wmlib.checkpoint.save_agent`."""
         save_agent(self, _Saved(self.spaces, self.config), folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> DreamerV3:
-        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        """The agent that `save` saved; errors as `wmlib.checkpoint.load_agent`."""
         agent, environment = load_agent(
             cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
         )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from wmlib.agents.dreamerv3.agent import DreamerV3, DreamerV3Config, Spaces
 from wmlib.learning import train_online
+from wmlib.typed import typed
 
 
+@typed
 def train_dreamerv3(
     env_id: str,
     *,

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from wmlib.agents.iris.dream import Dream
 from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig
 from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
+from wmlib.checkpoint import load_agent, save_agent
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
-from wmlib.learning import MOST_UPDATES, load_agent, save_agent
+from wmlib.learning import MOST_UPDATES
 from wmlib.nets.actor_critic import Acting, ActorCritic, ActorCriticConfig
 from wmlib.reinforce import losses
 from wmlib.runs import Row
@@ -121,6 +122,7 @@ class IRIS:
     environment = ""
     """the id of what it was trained on, once it is saved"""
 
+    @typed
     def __init__(
         self,
         spaces: Spaces,
@@ -130,6 +132,7 @@ class IRIS:
     ) -> None:
         self.spaces, self.config = spaces, (config := config or IRISConfig())
         self.seed, self.device, self.updates = seed, torch.device(device), 0
+        self.stretch = max(config.world_model.blocks, config.actor_critic.burn_in + 1)
         frame, choices, codes = spaces.frame, spaces.choices, config.tokenizer.codes
         self.tokenizer = seeded(seed, lambda: Tokenizer(config.tokenizer, frame))
         words = self.tokenizer.words
@@ -254,12 +257,12 @@ class IRIS:
         return FramePolicy(self.actor_critic, self.painted, explore)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        """As `agent.safetensors` in a folder; see `wmlib.checkpoint.save_agent`."""
         save_agent(self, _Saved(self.spaces, self.config), folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> IRIS:
-        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        """The agent that `save` saved; errors as `wmlib.checkpoint.load_agent`."""
         agent, environment = load_agent(
             cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
         )

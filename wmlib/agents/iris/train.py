@@ -8,8 +8,10 @@ from pathlib import Path
 
 from wmlib.agents.iris.agent import IRIS, IRISConfig, Spaces
 from wmlib.learning import train_online
+from wmlib.typed import typed
 
 
+@typed
 def train_iris(
     env_id: str,
     *,

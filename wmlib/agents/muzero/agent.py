@@ -23,7 +23,7 @@ from wmlib.agents.muzero.gym_world import numbers
 from wmlib.agents.muzero.networks import Networks
 from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
 from wmlib.agents.muzero.self_play import World, drawn
-from wmlib.learning import load_agent, save_agent
+from wmlib.checkpoint import load_agent, save_agent
 from wmlib.runs import Row
 from wmlib.training import seeded
 from wmlib.typed import NonNegativeInt, check_same, typed
@@ -52,6 +52,7 @@ class MuZero:
     environment = ""
     """the name of what it was trained on, once it is saved"""
 
+    @typed
     def __init__(
         self,
         spaces: Spaces,
@@ -161,12 +162,12 @@ class MuZero:
         return MuZeroPolicy(self, explore, count)
 
     def save(self, folder: str | Path, made: Mapping[str, Any]) -> None:
-        """As `agent.safetensors` in a folder; see `wmlib.learning.save_agent`."""
+        """As `agent.safetensors` in a folder; see `wmlib.checkpoint.save_agent`."""
         save_agent(self, _Saved(self.spaces, self.config), folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, device: torch.device | str = "cpu") -> MuZero:
-        """The agent that `save` saved; errors as `wmlib.learning.load_agent`."""
+        """The agent that `save` saved; errors as `wmlib.checkpoint.load_agent`."""
         agent, environment = load_agent(
             cls, _Saved, lambda saved: cls(saved.spaces, saved.config, device=device), folder
         )

@@ -105,6 +105,9 @@ class Spaces:
 
         Raises:
             ValueError: it does not say how many actions it has, or is of more than two players.
+            TypeError: it is the name of one.
         """
+        if isinstance(world, str):
+            raise TypeError(f"world must be a World, such as GymWorld({world!r}), got {world!r}")
         actions, players = getattr(world, "actions", None), getattr(world, "players", None)
         return cls(tuple(world.shape), actions, players)  # type: ignore[arg-type]  # checks them

@@ -6,9 +6,10 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 from tqdm.auto import tqdm
 
 from wmlib.agents.muzero.agent import MuZero
@@ -19,7 +20,7 @@ from wmlib.learning import RunSeed, table
 from wmlib.runs import Clock, Row, own_run
 from wmlib.storage import open_arrays, save_arrays, write_atomically
 from wmlib.training import restore, state_arrays
-from wmlib.typed import PositiveInt, typed
+from wmlib.typed import PositiveInt, check_type, typed
 
 REANALYZED = 1024
 """positions that are searched anew at a time, at most"""
@@ -44,14 +45,15 @@ def train_muzero(
     Args:
         world: a `World`, such as `wmlib.envs.boards.TicTacToe()`; its rules are used to play in it,
             never to search.
-        steps: real ones. The games that are under way then are cut off, after one move at least.
+        steps: real ones, or a few more. The games that are under way then are cut off, after one
+            move at least: of `config.games` side by side, each takes one, and its random ones.
         seed: of everything that is random.
         config: of the run; None: as `usual` for that number of players.
         folder: where the run is kept, and its result; None keeps nothing.
         resume: go on with the run in `folder`.
-        marks: real steps; rising.
+        marks: real steps, from 1 to `steps`; rising.
         after: called as `after(real_steps, agent)` after the round in which a mark is reached.
-        every: updates between two states of the run.
+        every: updates between two states of the run, of which the first is that after a round.
         progress: show a bar.
 
     Raises:
@@ -64,6 +66,8 @@ def train_muzero(
     spaces = Spaces.of(world)
     config = config or usual(spaces.players)
     agent = MuZero(spaces, config, seed=seed)
+    for mark in marks:
+        check_type("a mark", mark, Annotated[int, Field(ge=1, le=steps)])
     if folder is None:
         Run(agent, world, steps, None).go(marks, after, every, progress)
         return agent
@@ -97,7 +101,7 @@ class Run:
         progress: bool,
     ) -> None:  # fmt: skip
         """Play and learn to the end."""
-        saved = self.agent.updates
+        saved = self.agent.updates if self.rows else -every  # the first round leaves a state
         with tqdm(total=self.most, initial=self.steps, desc="steps", disable=not progress) as bar:
             while self.steps < self.most:
                 before = self.steps

@@ -201,8 +201,8 @@ def train_pets(
     bar = tqdm(range(trials), "trials", disable=not progress)
     identity = {
         "environment": f"{env.spec.id} {env.spec.kwargs}" if env.spec else type(env).__name__,
-        "reward": getattr(reward, "__qualname__", type(reward).__name__), "trials": int(trials),
-        "seed": int(seed), "max_steps": max_steps and int(max_steps), "config": asdict(cfg),
+        "reward": getattr(reward, "__qualname__", type(reward).__name__), "trials": trials,
+        "seed": seed, "max_steps": max_steps, "config": asdict(cfg),
     }  # fmt: skip
     try:
         with _kept(None if folder is None else Path(folder), identity, trials, resume) as kept:
