@@ -519,7 +519,7 @@ def test_muzero_refuses_what_it_cannot_act_in_or_count() -> None:
     assert entrant == MuZeroEntrant()
     for env_id in (CATCH, "CartPole-v1"):
         entrant.check(gym.make(env_id), 100)
-    with pytest.raises(ValueError, match=r"actions must be Discrete\(n\), got Box"):
+    with pytest.raises(ValueError, match=r"actions must be Discrete\(n\) from 0, got Box"):
         entrant.check(gym.make("Pendulum-v1"), 100)
     slow = gym.make(CATCH)
     slow.unwrapped.action_repeat = 2  # type: ignore[attr-defined]
