@@ -30,7 +30,8 @@ def fill(
 ) -> list[Row]:
     """Measure the rows that `out` lacks; all of them, in the end.
 
-    Two processes may fill one file: what the other has found meanwhile stays.
+    Two processes may fill one file: what the other has found meanwhile stays, and where both have
+    measured a row, the first.
 
     Args:
         out: the result's file, `{..., "rows": [...]}`.
@@ -46,9 +47,13 @@ def fill(
         joblib.delayed(measure)(name) for name in missing
     )
     for row in found:
+        (name,) = (name for name in missing if name.items() <= row.items())
         print(json.dumps({key: row[key] for key in row if key in shown}), flush=True)
         with alone_in(out.parent):
-            rows = [*_rows(out), row]
+            rows = _rows(out)
+            if any(name.items() <= other.items() for other in rows):
+                continue
+            rows.append(row)
             text = json.dumps({**about(rows), "rows": rows}, indent=1) + "\n"
             write_atomically(out, text.encode())
     return rows

@@ -357,6 +357,7 @@ def test_the_command_says_how_each_did(tmp_path: Path, capsys: pytest.CaptureFix
         ({"--agents": "dqn@"}, "unknown agent 'dqn@'"),
         ({"--agents": "dqn@-1"}, "unknown agent 'dqn@-1'"),
         ({"--agents": "dqn@007"}, "unknown agent 'dqn@007'"),
+        ({"--agents": "iris@10000000"}, "unknown agent 'iris@10000000'"),
         ({"--agents": "world-models@7"}, "unknown agent 'world-models@7'; .*, dreamerv3@N, .*"),
         ({"--agents": "iris@0"}, "iris needs at least one update, got 'iris@0'"),
         ({"--agents": "random,random"}, "enters once, got 'random' twice in 'random,random'"),

@@ -616,7 +616,7 @@ def test_a_folder_without_an_agent_says_what_it_holds(
 
     assert told() == " holds no agent"
     (tmp_path / "run.json").touch()
-    assert told().startswith(" holds a run that is not finished; go on with it by --resume")
+    assert told().startswith(" holds a run, but no agent; if it is not finished, go on with it by")
     made = made_by(seed=0, steps=1, seconds=0.0)
     save_checkpoint(
         tmp_path / "agent.safetensors", {}, kind="robot", config=ControllerConfig(), made=made

@@ -192,7 +192,8 @@ def run_bench(options: argparse.Namespace) -> Result:
 
 def scripts() -> list[str]:
     """The benchmarks, without what they share."""
-    return sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem != "rows")
+    shared = {"rows", "sac"}
+    return sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in shared)
 
 
 def _check_film(film: Path) -> None:

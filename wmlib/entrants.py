@@ -24,13 +24,13 @@ from wmlib.agents.muzero.train import Run
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
 from wmlib.agents.world_models.config import budgets, fitted
 from wmlib.arena import EXAMINED, SEEDS, Entrant, Examine, RandomEntrant, Trained, examinations
-from wmlib.learning import check_steps, repeat_of
+from wmlib.learning import MOST_UPDATES, check_steps, repeat_of
 
 AGENTS = (
     "random", "world-models", "dreamer", "dreamerv3", "iris", "diamond", "muzero", "dqn", "ppo",
 )  # fmt: skip
 COUNTED = AGENTS[2:]
-"""these take a number of updates too, as in dqn@12000"""
+"""these take a number of updates too, below `MOST_UPDATES`, as in dqn@12000"""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def entrants(names: str) -> dict[str, Entrant]:
 
 def _entrant(name: str) -> Entrant:
     kind, at, number = name.partition("@")
-    whole = number.isascii() and number.isdigit() and number == str(int(number))
+    whole = number.isascii() and number.isdigit() and number == str(int(number) % MOST_UPDATES)
     if kind not in AGENTS or (at and not (kind in COUNTED and whole)):
         raise ValueError(
             f"unknown agent {name!r}; there are {', '.join(AGENTS)}, and with a number of updates "

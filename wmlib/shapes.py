@@ -31,7 +31,7 @@ def named(kind: Any) -> str:
     """A type in words, with its article."""
     name = getattr(kind, "__name__", str(kind))
     spelt = name[:2].isupper() and name[0] in "FHLMNRSX"  # an MDNRNN
-    return WORDS.get(kind) or f"{'an' if spelt or name[0] in 'AEIOU' else 'a'} {name}"
+    return WORDS.get(kind) or f"{'an' if spelt or name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def described(value: Any) -> str:
@@ -142,7 +142,8 @@ class Like:
 
     def check(self, value: Any) -> Any:
         """`value` itself, or a ValueError."""
-        if isinstance(value, type) or not all(hasattr(value, one) for one in self.attributes):
+        there = all(getattr(value, one, None) is not None for one in self.attributes)
+        if isinstance(value, type) or not there:
             raise ValueError
         return value
 

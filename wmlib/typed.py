@@ -4,10 +4,10 @@
 in the annotation (`PositiveInt`, `Annotated[float, Field(gt=0, le=1)]`), and so does the shape of
 an array (`Annotated[np.ndarray, Shape("T", 3)]`; a letter is one size throughout a call), and what
 an object of any class must have (`Annotated[Policy, Like("reset", "act")]`). pydantic checks, and
-converts nothing: "3" is no 3, True is no 1. A number of NumPy's fits, and arrives as Python's own,
-since files and generators take no other. What does not fit is one error in one line, with the name,
-the value and what was expected. What a loop calls at every step (a network's forward pass) has no
-such check.
+converts nothing: "3" is no 3, True is no 1. A number of NumPy's fits, and arrives as Python's own
+(but for those in a tuple), since files and generators take no other. What does not fit is one error
+in one line, with the name, the value and what was expected. What a loop calls at every step (a
+network's forward pass) has no such check.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def _expected(value: Any, hint: Any) -> tuple[str, str, type[ValueError]]:
     if not faults:
         return _words(hint), described(value), WrongTypeError
     _, found, error = faults[0]
-    return " or ".join(expected for expected, *_ in faults), found, error
+    return " or ".join(dict.fromkeys(expected for expected, *_ in faults)), found, error
 
 
 def _fault(value: Any, base: Any, extras: Iterable[Any]) -> tuple[str, str, type[ValueError]]:
@@ -268,7 +268,7 @@ def _words(hint: Any) -> str:
     if kind is Annotated:
         return " ".join((_words(parts[0]), *(str(x) for x in parts[1:] if isinstance(x, Like))))
     if kind in (Union, types.UnionType):
-        return " or ".join(_words(part) for part in parts)
+        return " or ".join(dict.fromkeys(map(_words, parts)))
     if kind is Literal:
         return " or ".join(repr(part) for part in parts)
     if kind is tuple and parts:

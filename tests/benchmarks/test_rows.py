@@ -43,5 +43,6 @@ def test_two_processes_fill_one_file(tmp_path: Path) -> None:
         fill(out, [{"name": name}], measure, lambda rows: {"count": len(rows)}, shown=("name",))
 
     run("one", lambda: run("other", lambda: None))
-    rows = [{"name": "other"}, {"name": "one"}]
-    assert json.loads(out.read_text(encoding="utf-8")) == {"count": 2, "rows": rows}
+    run("both", lambda: run("both", lambda: None))
+    rows = [{"name": "other"}, {"name": "one"}, {"name": "both"}]
+    assert json.loads(out.read_text(encoding="utf-8")) == {"count": 3, "rows": rows}

@@ -38,10 +38,11 @@ def _told(folder: Path) -> str:
     if not folder.is_dir():
         kind = "is a file; name the folder of an agent"
         return f"{folder} {kind}" if folder.exists() else f"no such folder: {folder}"
-    if (folder / "run.json").exists():
+    stems = {path.stem for path in folder.glob("*.safetensors")} - {"state"}
+    found = ", ".join(sorted(stems))
+    if not found and (folder / "run.json").exists():
         return (
-            f"{folder} holds a run that is not finished; go on with it by --resume (in Python: "
-            "resume=True)"
+            f"{folder} holds a run, but no agent; if it is not finished, go on with it by --resume "
+            "(in Python: resume=True)"
         )
-    found = ", ".join(sorted(path.stem for path in folder.glob("*.safetensors")))
     return f"{folder} holds {found}, but no agent" if found else f"{folder} holds no agent"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Protocol
 
 import traitlets
@@ -29,6 +30,7 @@ def settings(*names: str) -> traitlets.traitlets.ValidateHandler:
     return handler
 
 
+@functools.cache
 def whole(least: int, most: int) -> Any:
     """The type of a setting that is a whole number in [least, most]."""
     return Annotated[int, Field(ge=least, le=most)]
