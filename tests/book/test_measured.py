@@ -145,9 +145,13 @@ def test_the_modern_agents_are_told_with_all_their_seeds() -> None:
     assert f"9,900 updates: {theirs} ({count} seeds, with which Dreamer has {ours})" in told
     told = line("| DreamerV3 on PixelCatch")
     found = [row for row in rows("dreamerv3") if row["variant"] == "dreamerv3"]
-    assert {row["world"] for row in found} == {f"PixelCatch{n}" for n in ("", " x 0.01", " x 100")}
-    assert len(found) == 3 and all(row["return"] == 1 and row["updates"] == 3000 for row in found)
-    assert "**1.00** at all three scales" in told
+    for scale in ("", " x 0.01", " x 100"):
+        of_scale = [row for row in found if row["world"] == f"PixelCatch{scale}"]
+        assert sorted(row["seed"] for row in of_scale) == [*range(4)]
+        assert all(row["return"] == 1 and row["updates"] == 3000 for row in of_scale)
+        assert all(8 <= round(row["cpu_seconds"] / 60) <= 9 for row in of_scale)
+    assert len(found) == 12 and "four seeds at each scale" in told and "8 to 9 minutes" in told
+    assert "**1.00** at all three scales with every seed" in told
     told = line("| MuZero at tic-tac-toe")
     trained = [row for row in rows("muzero") if row["part"] == "train"]
     assert "three seeds" in told and len(trained) == 3
