@@ -253,6 +253,8 @@ def _limits(base: Any, extras: Iterable[Any]) -> str:
         more = " or more" if "max_length" not in bounds else ""
         return f"{_words(base)} of length {' to '.join(dict.fromkeys(lengths))}{more}"
     least, most = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if most is not None and least is None:
+        return f"{'at most' if 'le' in bounds else 'below'} {most}"
     if most not in (None, math.inf):
         least, most = (f"{x:g}" if isinstance(x, float) else x for x in (least, most))
         return f"in {'(['['ge' in bounds]}{least}, {most}{')]'['le' in bounds]}"

@@ -24,7 +24,7 @@ from wmlib.typed import PositiveInt
 Task = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 """from `joblib.delayed`"""
 
-Jobs = Annotated[int, Field(ge=-(2**31), le=-1)] | PositiveInt | None
+Jobs = Annotated[int, Field(le=-1)] | PositiveInt | None
 """workers, as joblib counts them: 1 needs none, -1 takes all cores; None: what
 `joblib.parallel_config` says, or 1"""
 

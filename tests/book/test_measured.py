@@ -277,7 +277,8 @@ def returns(name: str, **which: Any) -> list[float]:
 def test_the_first_page_tells_what_each_system_came_to() -> None:
     cells = json.loads((ROOT / "book" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     told = "".join("".join(cell["source"]) for cell in cells)
-    summary = json.loads((ROOT / "benchmarks" / "results" / "dyna.json").read_text("utf-8"))
+    path = ROOT / "benchmarks" / "results" / "dyna.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
     (dyna,) = (
         arm for arm in summary["summary"]["arms"] if (arm["learner"], arm["k"]) == ("dyna", 5)
     )
