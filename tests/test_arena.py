@@ -512,7 +512,7 @@ def test_an_agent_that_learns_makes_as_many_updates_as_it_is_told(
 def test_a_number_of_updates_goes_with_the_name() -> None:
     for name in ("dreamer", "dreamerv3", "iris", "diamond", "muzero"):
         plain, told = (entrants(each)[each] for each in (name, f"{name}@12500"))
-        assert told == replace(plain, updates=12_500) and plain.updates is None  # type: ignore
+        assert told == replace(plain, updates=12_500) and plain.updates is None  # type: ignore[type-var]
 
 
 def test_muzero_refuses_what_it_cannot_act_in_or_count() -> None:

@@ -1,23 +1,17 @@
 """The benchmark behind chapter 6: its replays, its guesses and its intervals."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from programs import load_program
 
 from wmlib.agents.world_models.codes import Codes
 
 
 @pytest.fixture(scope="module")
 def compounding() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "compounding.py"
-    spec = importlib.util.spec_from_file_location("compounding", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("compounding")
 
 
 def test_a_replay_is_the_drive_until_other_actions_come(compounding: ModuleType) -> None:

@@ -1,24 +1,18 @@
 """The program that measures chapter 4, and the rows that it has left."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from programs import load_program
 from scipy.stats import spearmanr
 
 from wmlib.scratch import Controller, cma_es
 
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location(
-    "benchmark_of_the_controller", ROOT / "benchmarks" / "controller.py"
-)
-benchmark = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = benchmark
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("controller")
 
 
 @pytest.fixture(scope="module")

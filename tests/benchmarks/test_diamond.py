@@ -1,13 +1,12 @@
 """What the benchmark of DIAMOND measures with: balls counted, a Catch without end, DDPM."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from programs import load_program
 
 from wmlib.agents.diamond import (
     DenoiserConfig,
@@ -24,13 +23,7 @@ from wmlib.envs.catch import PICTURES, read
 from wmlib.nets.actor_critic import ActorCriticConfig
 from wmlib.training import seeded
 
-ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location(
-    "benchmark_of_diamond", ROOT / "benchmarks" / "diamond.py"
-)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("diamond")
 
 SMALL = DiamondConfig(
     world_model=WorldModelConfig(

@@ -1,12 +1,11 @@
 """What the benchmark of CarRacing's denoiser measures with: pictures, dreams, C at the wheel."""
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs import load_program
 
 from wmlib.agents.diamond import (
     Denoiser,
@@ -21,13 +20,7 @@ from wmlib.collecting import collect
 from wmlib.envs.car_racing.official import SIDE
 from wmlib.training import seeded
 
-ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location(
-    "benchmark_of_diamond_on_car_racing", ROOT / "benchmarks" / "diamond_car_racing.py"
-)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("diamond_car_racing")
 
 BEGIN, LENGTH = 20, 30
 

@@ -1,12 +1,10 @@
 """Dreamer and what is left of it: each kind that the benchmark knows learns in its own way."""
 
-import importlib.util
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from programs import load_program
 
 from wmlib.agents.dreamer import DreamerConfig, RSSMConfig, WorldModelConfig
 from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly
@@ -15,11 +13,7 @@ from wmlib.episodes import run_episode
 from wmlib.exploration import random_policy
 from wmlib.sequences import Stream
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "dreamer.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_dreamer", PATH)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("dreamer")
 
 SMALL = DreamerConfig(
     world_model=WorldModelConfig(channels=(), rssm=RSSMConfig(16, 4, 16), units=16, embedding=16),

@@ -1,13 +1,10 @@
 """DreamerV3 and what is left of it: each variant that the benchmark knows learns in its own way."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from programs import load_program
 
 import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3Config
@@ -19,12 +16,7 @@ from wmlib.exploration import random_policy
 from wmlib.nets.heads import unimix
 from wmlib.sequences import Stream
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "dreamerv3.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_dreamerv3", PATH)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = benchmark  # its dataclass asks for it
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("dreamerv3")
 
 SMALL = DreamerV3Config(
     world_model=WorldModelConfig(

@@ -1,12 +1,11 @@
 """What the benchmark counts and times of an update of DreamerV3."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import gymnasium as gym
 import pytest
 import torch
+from programs import load_program
 
 from wmlib.agents.dreamerv3 import DreamerV3Config
 from wmlib.agents.dreamerv3.agent import Spaces
@@ -14,11 +13,7 @@ from wmlib.agents.dreamerv3.behaviour import BehaviourConfig
 from wmlib.agents.dreamerv3.rssm import RSSMConfig
 from wmlib.agents.dreamerv3.world_model import WorldModelConfig
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "dreamerv3_cost.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_dreamerv3s_cost", PATH)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("dreamerv3_cost")
 
 SMALL = DreamerV3Config(
     world_model=WorldModelConfig(

@@ -1,21 +1,16 @@
 """IRIS's benchmark: what it measures of an agent, and the true distribution it measures against."""
 
 import dataclasses
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import load_program
 
 from wmlib.agents.iris import IRIS, Spaces
 from wmlib.envs.catch import STEPS, drift
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "iris.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_iris", PATH)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("iris")
 
 
 def test_all_boards_that_can_be_are_asked_for() -> None:

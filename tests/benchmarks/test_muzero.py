@@ -1,7 +1,6 @@
 """The committed rows of MuZero, and what is said of them."""
 
 import dataclasses
-import importlib.util
 import json
 import time
 from pathlib import Path
@@ -9,15 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from programs import load_program
 
 from wmlib.agents.muzero.ablations import Painter
 from wmlib.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("muzero", ROOT / "benchmarks" / "muzero.py")
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("muzero")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 Skipped where stable-baselines3 is not installed.
 """
 
-import importlib.util
-from pathlib import Path
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -16,12 +13,9 @@ from wmlib.learning import SEEDS
 
 pytest.importorskip("stable_baselines3")
 import sac
+from programs import load_program
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "dreamer.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_dreamer_and_sac", PATH)
-assert SPEC and SPEC.loader
-benchmark = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("dreamer")
 
 
 def last_three(pictures: np.ndarray) -> list[np.ndarray]:

@@ -1,6 +1,5 @@
 """The program that shakes chapters: it reports all failures, and what it shakes does move."""
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -8,17 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from programs import load_program
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def shake() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shake", ROOT / "benchmarks" / "shake.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_program("shake")
 
 
 def notebook(path: Path, *cells: str) -> Path:

@@ -1,14 +1,13 @@
 """CMA-ES against pycma, against its own invariances, and against bad input."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cma
 import numpy as np
 import pytest
+from programs import load_program
 from safetensors.numpy import load, save
 
 from wmlib.agents.world_models.evolution import CMAES, minimise
@@ -16,10 +15,7 @@ from wmlib.agents.world_models.evolution_settings import Box, CMAESConfig, Strat
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "evolution.py"
 RESULTS = PATH.parent / "results" / "evolution.json"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_evolution", PATH)
-benchmark = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = benchmark
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("evolution")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:cma")
 

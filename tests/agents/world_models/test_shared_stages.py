@@ -1,12 +1,11 @@
 """An ablation that takes over stages of a full run ends as one that made them itself."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from programs import load_program
 
 from wmlib.agents.world_models.car_racing import train_car_racing
 from wmlib.agents.world_models.controller import ControllerConfig
@@ -16,11 +15,7 @@ from wmlib.agents.world_models.recipes import Recipe
 from wmlib.agents.world_models.vision import VisionConfig
 from wmlib.exploration import ExplorationConfig
 
-PATH = Path(__file__).parents[3] / "benchmarks" / "car_racing.py"
-SPEC = importlib.util.spec_from_file_location("benchmark_of_car_racing", PATH)
-benchmark = importlib.util.module_from_spec(SPEC)
-sys.modules[SPEC.name] = benchmark
-SPEC.loader.exec_module(benchmark)
+benchmark = load_program("car_racing")
 
 V = VisionConfig(channels=(2, 4, 4, 4), batch=4)
 FULL = Recipe(
