@@ -109,12 +109,12 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
     given = {} if options.simulations is None else {"simulations": options.simulations}
     player, opponent = agent.player(game, **given), kinds[options.opponent](game)
     match = play_match(game, player, opponent, options.episodes, options.seed)
-    told = dataclasses.asdict(match)
+    outcome = dataclasses.asdict(match)
     if options.record:
-        record_score(options.folder / agent.FILE, agent.KIND, {options.opponent: told})
+        record_score(options.folder / agent.FILE, agent.KIND, {options.opponent: outcome})
     return {
         "environment": agent.environment, "opponent": options.opponent,
-        "simulations": player.simulations, "episodes": options.episodes, **told,
+        "simulations": player.simulations, "episodes": options.episodes, **outcome,
     }  # fmt: skip
 
 

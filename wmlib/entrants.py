@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -22,7 +22,7 @@ from wmlib.agents.muzero import Spaces as WorldSpaces
 from wmlib.agents.muzero.gym_world import fitted as of_muzero
 from wmlib.agents.muzero.train import Run
 from wmlib.agents.world_models import Agent, WorldModelsConfig, train_world_models
-from wmlib.agents.world_models.config import budgets, fitted
+from wmlib.agents.world_models.config import budgets, fitted, usual
 from wmlib.arena import EXAMINED, SEEDS, Entrant, Examine, RandomEntrant, Trained, examinations
 from wmlib.learning import MOST_UPDATES, check_steps, repeat_of
 
@@ -37,11 +37,12 @@ COUNTED = AGENTS[2:]
 class WorldModelsEntrant:
     """World Models, whose cycles end where it is examined."""
 
-    config: WorldModelsConfig = field(default_factory=WorldModelsConfig)
+    config: WorldModelsConfig | None = None
+    """None: as `usual` for the world"""
 
     def check(self, env: gym.Env, steps: int) -> None:
-        fitted(self.config, env)
-        ends = set(accumulate(budgets(self.config, steps)))
+        config = fitted(self.config or usual(env.spec.id if env.spec else ""), env)
+        ends = set(accumulate(budgets(config, steps)))
         if not ends >= set(examinations(steps)):
             raise ValueError(f"its cycles need a number of steps that 4 divides, got {steps}")
 
@@ -50,7 +51,7 @@ class WorldModelsEntrant:
             if used in examinations(steps):
                 examine(used, agent.policy())
 
-        config = self.config
+        config = self.config or usual(env_id)
         agent = train_world_models(
             env_id, steps=steps, seed=seed, config=config, progress=False, after=after
         )

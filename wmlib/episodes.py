@@ -138,15 +138,15 @@ def _drive(
     policy.reset(np.random.default_rng(seed))
     numbers = {name: [value] for name, value in info.items() if is_number(value)}
     first = set(numbers)
-    told = getattr(policy, "extras", dict)
-    said: list[dict[str, np.ndarray]] = []
+    get_extras = getattr(policy, "extras", dict)
+    policy_extras: list[dict[str, np.ndarray]] = []
     terminated = truncated = False
     waited = 0
     while not (terminated or truncated):
         action = policy.act(observation)
         decision = len(actions) + 1
         actions.append(_kept("action", action, decision))
-        said.append({name: np.array(value) for name, value in told().items()})
+        policy_extras.append({name: np.array(value) for name, value in get_extras().items()})
         observation, given, terminated, truncated, info = env.step(action)
         observations.append(_kept("observation", observation, decision))
         rewards.append(reward := float(_kept("reward", float(given), decision)))
@@ -162,7 +162,7 @@ def _drive(
         for name, values in numbers.items()
         if len(values) == steps + (name in first) and len(set(map(np.shape, values))) == 1
     }
-    extras |= _of_the_policy(said, numbers.keys())
+    extras |= _of_the_policy(policy_extras, numbers.keys())
     whole = np.issubdtype(env.action_space.dtype, np.integer)
     return Episode(
         observations=_compact(np.stack(observations)),
@@ -176,20 +176,20 @@ def _drive(
 
 
 def _of_the_policy(
-    said: list[dict[str, np.ndarray]], others: Collection[str]
+    policy_extras: list[dict[str, np.ndarray]], others: Collection[str]
 ) -> dict[str, np.ndarray]:
     """What a policy said of each of T decisions, (T, ...) by name."""
-    shapes = {name: value.shape for name, value in said[0].items()}
+    shapes = {name: value.shape for name, value in policy_extras[0].items()}
     if both := shapes.keys() & others:
         raise ValueError(f"the policy's extras are named as the environment's: {sorted(both)}")
-    for decision, each in enumerate(said, 1):
+    for decision, each in enumerate(policy_extras, 1):
         now = {name: value.shape for name, value in each.items()}
         if now != shapes or not all(map(is_number, each.values())):
             raise ValueError(
                 "the policy's extras must be numbers, of the same names and shapes at every "
                 f"decision, got {each!r:.200} at decision {decision}"
             )
-    return {name: np.stack([each[name] for each in said]) for name in shapes}
+    return {name: np.stack([each[name] for each in policy_extras]) for name in shapes}
 
 
 def _kept(name: str, value: Any, decision: int) -> np.ndarray:

@@ -153,9 +153,9 @@ def train_online(
     if folder is None:
         learn_online(agent, env, **loop)
         return agent
-    place, told = Path(folder), {"environment": env_id, "steps": steps, "seed": seed, **identity}
+    place, run = Path(folder), {"environment": env_id, "steps": steps, "seed": seed, **identity}
     clock = Clock(place / "state.seconds")
-    with own_run(place, told, resume, agent.FILE):
+    with own_run(place, run, resume, agent.FILE):
         if not (place / agent.FILE).exists():
             with clock:
                 rows = learn_online(agent, env, folder=place, **loop)
@@ -233,7 +233,7 @@ class _Run:
         self.path = None if folder is None else folder / "state.safetensors"
         self.stream, self.steps = Stream(), 0
         self.rows: list[Row] = []
-        self.said: dict[str, list[float]] = {}
+        self.losses: dict[str, list[float]] = {}
         """by each update since the last row was full"""
         self.saved = -every  # so that the first update finds a state
         if self.path is not None and self.path.exists():
@@ -258,11 +258,11 @@ class _Run:
         self.keep()
         while self.learner.updates < owed:
             for name, number in self.learner.learn(self.stream, 1).items():
-                self.said.setdefault(name, []).append(number)
+                self.losses.setdefault(name, []).append(number)
             self.keep()
-        means = {name: float(np.mean(numbers)) for name, numbers in self.said.items()}
+        means = {name: float(np.mean(numbers)) for name, numbers in self.losses.items()}
         self.rows[-1] |= {"updates": self.learner.updates, **means}
-        self.said = {}
+        self.losses = {}
 
     def keep(self) -> None:
         """Save where it is time."""
@@ -277,8 +277,8 @@ class _Run:
         arrays = state_arrays(self.learner.modules, self.learner.optimisers, {})
         arrays |= {f"stream/{name}": part for name, part in self.stream.arrays().items()}
         count = {"updates": str(self.learner.updates), "steps": str(self.steps)}
-        told = {"rows": json.dumps(self.rows), "said": json.dumps(self.said)}
-        save_arrays(self.path, arrays, {**count, **told})
+        kept = {"rows": json.dumps(self.rows), "losses": json.dumps(self.losses)}
+        save_arrays(self.path, arrays, {**count, **kept})
         write_atomically(self.path.with_name("log.csv"), table(self.rows))
 
     def resume(self, path: Path) -> None:
@@ -288,7 +288,7 @@ class _Run:
         parts = {name.removeprefix("stream/"): part for name, part in arrays.items()}
         self.stream = Stream({name: parts[name] for name in Sequences._fields})
         self.rows = json.loads(metadata["rows"])
-        self.said = json.loads(metadata.get("said", "{}"))  # earlier versions kept none
+        self.losses = json.loads(metadata.get("losses", "{}"))  # earlier versions kept none
         self.steps, self.learner.updates = int(metadata["steps"]), int(metadata["updates"])
         self.saved = self.learner.updates
 

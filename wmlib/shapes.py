@@ -53,7 +53,8 @@ class Shape:
         axes: sizes, or tuples of those that may be. Letters stand for any size, the same
             throughout a call; "T+1" is one more than "T". `...` at an end: any other axes there.
             A size of 0 fits only where it is asked for.
-        dtype: its name, as "float32", or a kind: "real" or "whole" numbers; None for any.
+        dtype: its name, as "float32", or one of two, as "uint8 or bool", or a kind: "real" or
+            "whole" numbers; None for any.
         finite: whether NaN and infinity are refused.
     """
 
@@ -96,7 +97,8 @@ class Shape:
         if 0 in shape and 0 not in named:
             return False
         kind = str(value.dtype).removeprefix("torch.")
-        return self.dtype in (None, kind) or kind.startswith(KINDS.get(self.dtype or "", "-"))
+        dtypes = (self.dtype or kind).split(" or ")
+        return kind in dtypes or kind.startswith(KINDS.get(self.dtype or "", "-"))
 
     @staticmethod
     def _among(axis: Any, size: int) -> bool:

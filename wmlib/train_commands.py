@@ -163,8 +163,8 @@ def run_memory(options: argparse.Namespace, clock: Clock) -> Result:
     seconds = clock.seconds
     made = made_by(seed=options.seed, steps=options.steps, seconds=seconds)
     save_module(options.out, memory, "memory", made)
-    told = _trained(options, seconds, history, ("code", "reward", "end"))
-    return {**told, "reward_head": config.reward}
+    trained = _trained(options, seconds, history, ("code", "reward", "end"))
+    return {**trained, "reward_head": config.reward}
 
 
 @_alone

@@ -13,7 +13,13 @@ import pytest
 import torch
 
 from wmlib.agents.world_models.agent import Agent
-from wmlib.agents.world_models.config import WorldModelsConfig, budgets, fitted
+from wmlib.agents.world_models.config import (
+    MINATAR,
+    WorldModelsConfig,
+    budgets,
+    fitted,
+    usual,
+)
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.train import play, train_world_models
@@ -30,8 +36,9 @@ CATCH = "wmlib/PixelCatch-v0"
 class Lamp(gym.Env):
     """Two decisions: point to the half of the picture that is lit, +1, or to the other, -1."""
 
-    def __init__(self) -> None:
-        self.observation_space = gym.spaces.Box(0, 255, (8, 8, 1), np.uint8)
+    def __init__(self, bright: int | bool = 255) -> None:
+        self.bright, dtype = bright, np.min_scalar_type(bright)
+        self.observation_space = gym.spaces.Box(0, int(bright), (8, 8, 1), dtype)
         self.action_space = gym.spaces.Discrete(2)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
@@ -41,8 +48,8 @@ class Lamp(gym.Env):
 
     def _picture(self) -> np.ndarray:
         self.side = int(self.np_random.integers(2))
-        picture = np.zeros((8, 8, 1), np.uint8)
-        picture[:, 4 * self.side : 4 * self.side + 4] = 255
+        picture = np.zeros((8, 8, 1), self.observation_space.dtype)
+        picture[:, 4 * self.side : 4 * self.side + 4] = self.bright
         return picture
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
@@ -52,6 +59,7 @@ class Lamp(gym.Env):
 
 
 gym.register("test/Lamp-v0", entry_point=Lamp)
+gym.register("test/BoolLamp-v0", entry_point=Lamp, kwargs={"bright": True})
 TINY = WorldModelsConfig(
     random_share=0.4, cycles=2,
     vision=VisionConfig(latent=2, channels=(4,), batch=16, frame=(16, 16, 1)), vision_steps=2,
@@ -167,6 +175,18 @@ def test_steps_are_shared_exactly() -> None:
     assert [len(episode) for episode in episodes] == [9, 9, 2]
 
 
+def test_a_picture_may_be_of_bools() -> None:
+    options = {"steps": 40, "seed": 3, "config": TINY, "progress": False}
+    of_bools = train_world_models("test/BoolLamp-v0", **options)
+    of_bytes = train_world_models("test/Lamp-v0", **options)
+    assert of_bools.controller.parameters.tolist() == of_bytes.controller.parameters.tolist()
+
+
+def test_minatar_has_settings_of_its_own() -> None:
+    assert usual("wmlib/PixelCatch-v0") == WorldModelsConfig()
+    assert usual("MinAtar/Breakout-v1") == MINATAR != WorldModelsConfig()
+
+
 def test_the_environment_says_what_v_and_m_see() -> None:
     config = fitted(WorldModelsConfig(), gym.make("test/Lamp-v0"))
     assert config.vision.frame == (8, 8, 1)
@@ -178,7 +198,7 @@ def test_the_environment_says_what_v_and_m_see() -> None:
     [
         ("wmlib/Nowhere-v0", {}, r"unknown environment 'wmlib/Nowhere-v0' .*wmlib/PixelCatch-v0"),
         ("nowhere:Env-v0", {}, "unknown environment 'nowhere:Env-v0' .*MODULE:ID"),
-        ("CartPole-v1", {}, r"observations must be frames \(H, W, C\) of uint8, got Box"),
+        ("CartPole-v1", {}, r"must be frames \(H, W, C\) of uint8 or bool, got Box"),
         (CATCH, {"steps": 0}, r"steps must be in \[1, 900000\], got 0"),
         (CATCH, {"steps": 2}, "2 steps are too few"),
         (CATCH, {"seed": -1}, r"seed must be in \[0, 9223372036854\), got -1"),

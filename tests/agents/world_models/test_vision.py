@@ -173,12 +173,12 @@ def test_save_and_load(small: VAE, tmp_path: Path) -> None:
 
 def test_wrong_frames_are_refused(small: VAE) -> None:
     good = skies(2)
-    with pytest.raises(TypeError, match=r"frames must be an array .* of uint8, got .* float64"):
+    with pytest.raises(TypeError, match=r"frames must be an array .* uint8 or bool, got .* float64"):
         small.encode(good / 255)
     with pytest.raises(TypeError, match=r"frames must be an array, got \[1, 2\]"):
         small.encode([1, 2])
     for wrong in (good[:, :60], good[..., 0], good[:0]):
-        with pytest.raises(ValueError, match=r"shape \(\.\.\., 64, 64, 3\) of uint8, got .* \("):
+        with pytest.raises(ValueError, match=r"shape \(\.\.\., 64, 64, 3\) of uint8 or bool, got"):
             small.encode(wrong)
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         small.encode(good, batch=0)
@@ -232,6 +232,14 @@ def test_frames_of_other_sizes(frame: tuple[int, int, int], tmp_path: Path) -> N
     assert VAE.load(tmp_path / "v.safetensors").config == config
     with pytest.raises(ValueError, match=rf"shape \(\.\.\., {frame[0]}, {frame[1]}, {frame[2]}\)"):
         vision.encode(skies(1))
+
+
+def test_what_is_true_is_as_bright_as_can_be() -> None:
+    vision = VAE(VisionConfig(latent=2, channels=(4,), frame=(10, 10, 4)))
+    planes = np.random.default_rng(0).random((3, 10, 10, 4)) < 0.5
+    assert torch.equal(vision.images(planes), vision.images(255 * planes.astype(np.uint8)))
+    assert set(vision.images(planes).unique().tolist()) == {0.0, 1.0}
+    assert vision.decode(vision.encode(planes)[0]).dtype == np.uint8
 
 
 def test_a_size_that_cannot_be_halved_is_named() -> None:

@@ -126,8 +126,8 @@ class Dreamer:
         self._descend("value", value_loss)
         self.updates += 1
         row = {name: float(term.detach()) for name, term in loss._asdict().items()}
-        told = {"dreamed": returns, "value_loss": value_loss, "entropy": entropy}
-        return row | {name: float(term.detach()) for name, term in told.items()}
+        behaviour = {"dreamed": returns, "value_loss": value_loss, "entropy": entropy}
+        return row | {name: float(term.detach()) for name, term in behaviour.items()}
 
     def behave(
         self, start: State, begins: Tensor, generator: torch.Generator

@@ -182,19 +182,19 @@ class DreamerV3:
                 behaviour.horizon, generator,
             )  # fmt: skip
         begins = 1 - ended.flatten()  # (T * B,)
-        told, returns = losses(dream, begins, self.actor, self.critic, self.spread, behaviour)
+        loss, returns = losses(dream, begins, self.actor, self.critic, self.spread, behaviour)
         of_replay = replay_loss(
             self.critic, states.features, rewards, first, ended,
             returns[0].unflatten(0, first.shape), 1 - 1 / config.world_model.horizon,
             behaviour.trace,
         )  # fmt: skip
         replayed = behaviour.replay_weight * of_replay
-        self._descend(of_model.total + told.actor + told.critic + replayed)
+        self._descend(of_model.total + loss.actor + loss.critic + replayed)
         self.updates += 1
         row = {name: float(term.detach()) for name, term in of_model._asdict().items()}
         return row | {
-            "dreamed": float(told.returns), "entropy": float(told.entropy),
-            "critic": float(told.critic.detach()),
+            "dreamed": float(loss.returns), "entropy": float(loss.entropy),
+            "critic": float(loss.critic.detach()),
             "range": float(self.spread.high - self.spread.low),
         }  # fmt: skip
 

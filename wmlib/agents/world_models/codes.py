@@ -82,9 +82,9 @@ class Codes:
             seen = np.asarray(episode.observations)
             costs = np.full(len(seen), np.nan, np.float32)
             if cost is not None:
-                told = np.asarray(cost(seen[1:]))
-                check_shape("what cost gives", told, np.ndarray, len(seen) - 1)
-                costs[:-1] = told
+                given = np.asarray(cost(seen[1:]))
+                check_shape("what cost gives", given, np.ndarray, len(seen) - 1)
+                costs[:-1] = given
             columns.append(
                 (
                     *_encoded(encode, seen),
@@ -133,8 +133,8 @@ def _encoded(
     encode: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], seen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """What V says of one episode's observations: two arrays (T + 1, Z)."""
-    told = encode(seen)
-    check_type("what encode gives", told, tuple[np.ndarray, np.ndarray])
-    for part in told:
-        check_shape("what encode gives", part, np.ndarray, len(seen), told[0].shape[-1])
-    return told
+    posterior = encode(seen)
+    check_type("what encode gives", posterior, tuple[np.ndarray, np.ndarray])
+    for part in posterior:
+        check_shape("what encode gives", part, np.ndarray, len(seen), posterior[0].shape[-1])
+    return posterior

@@ -280,12 +280,12 @@ def check_rewards(config: MemoryConfig, codes: Codes) -> None:
         ValueError: a reward is not finite, or lies below what the head can say.
     """
     last = np.cumsum(codes.lengths + 1) - 1  # rows that follow no action
-    told = np.ones(len(codes.rewards), bool)
-    told[last] = False
-    check_shape("rewards", np.where(told, codes.rewards, 0), np.ndarray, "N", finite=True)
+    known = np.ones(len(codes.rewards), bool)
+    known[last] = False
+    check_shape("rewards", np.where(known, codes.rewards, 0), np.ndarray, "N", finite=True)
     if config.reward == "poisson":
         events = (codes.rewards - config.reward_offset) / config.reward_scale
-        bad = told & (events < -1e-3) & (codes.ends != 1)  # no rounding is larger
+        bad = known & (events < -1e-3) & (codes.ends != 1)  # no rounding is larger
         if bad.any():
             raise ValueError(
                 f"reward='poisson' counts events and cannot say a reward below reward_offset "

@@ -32,6 +32,7 @@ from wmlib.agents.world_models.config import (
     budgets,
     fitted,
     rewards_fitted,
+    usual,
 )
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.evolve import train_in_dream
@@ -68,11 +69,11 @@ def train_world_models(
     """From nothing to an agent, within `steps` decisions in the real environment.
 
     Args:
-        env_id: of pictures (H, W, C) of uint8, and of `Discrete` actions or a Box of [-1, 1] or
-            [0, 1]: a registered id, or "module:id".
+        env_id: of pictures (H, W, C) of uint8 or bool, and of `Discrete` actions or a Box of
+            [-1, 1] or [0, 1]: a registered id, or "module:id".
         steps: real decisions, all of which are used: the last episode of a cycle may be cut short.
         seed: of everything; episodes have the seeds 1,000,000 seed + i.
-        config: of the run.
+        config: of the run; None: as `usual` for that environment.
         folder: where each cycle is kept, and the result; None keeps nothing.
         resume: go on with the run in `folder`; one that is finished is opened, its folder read-only
             or not.
@@ -90,7 +91,7 @@ def train_world_models(
         NotFiniteError: a loss or a dreamed return is not finite.
     """
     env = make(env_id)
-    config = fitted(config or WorldModelsConfig(), env)
+    config = fitted(config or usual(env_id), env)
     shares = budgets(config, steps)
     identity = {
         "environment": env_id, "steps": steps, "seed": seed, "config": dataclasses.asdict(config)

@@ -133,10 +133,10 @@ class VAE(nn.Module):
     @typed
     @torch.no_grad()
     def encode(self, frames: np.ndarray, batch: PositiveInt = 256) -> tuple[np.ndarray, np.ndarray]:
-        """Codes of uint8 frames, a batch at a time.
+        """Codes of frames, a batch at a time.
 
         Args:
-            frames: (..., H, W, C) uint8.
+            frames: (..., H, W, C) uint8 or bool.
             batch: frames a pass, >= 1.
 
         Returns:
@@ -178,8 +178,8 @@ class VAE(nn.Module):
         """Frames along the straight line between the codes of two frames.
 
         Args:
-            first: (H, W, C) uint8.
-            last: (H, W, C) uint8.
+            first: (H, W, C) uint8 or bool.
+            last: (H, W, C) uint8 or bool.
             steps: frames in all, both ends included, >= 2.
 
         Returns:
@@ -192,10 +192,11 @@ class VAE(nn.Module):
         return self.decode((1 - mix) * start + mix * end)
 
     def images(self, frames: np.ndarray) -> Tensor:
-        """uint8 frames (B, H, W, C) to a float tensor (B, C, H, W) in [0, 1] on V's device."""
+        """uint8 or bool frames (B, H, W, C) as floats (B, C, H, W) in [0, 1] on V's device."""
         self._check_frames(frames, "B")
         tensor = torch.from_numpy(np.array(frames)).to(self.device)  # a copy: maps are read-only
-        return tensor.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        brightest = 255 if tensor.dtype == torch.uint8 else 1
+        return tensor.permute(0, 3, 1, 2).float() / brightest  # (B, C, H, W)
 
     @classmethod
     @typed
@@ -204,7 +205,7 @@ class VAE(nn.Module):
         return load_module(path, "vision", lambda fields: cls(VisionConfig(**fields)))
 
     def _check_frames(self, frames: np.ndarray, *lead: Any) -> None:
-        check_shape("frames", frames, np.ndarray, *lead, *self.config.frame, dtype="uint8")
+        check_shape("frames", frames, np.ndarray, *lead, *self.config.frame, dtype="uint8 or bool")
 
     @property
     def device(self) -> torch.device:
@@ -263,7 +264,7 @@ def train_vision(
     """Train V from nothing on the frames of a replay.
 
     Args:
-        replay: its observations are (H, W, C) uint8, of `config.frame`.
+        replay: its observations are (H, W, C) uint8 or bool, of `config.frame`.
         config: of V.
         steps: updates.
         seed: of the first weights, the batches and the noise.
