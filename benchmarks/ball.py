@@ -4,8 +4,9 @@
 
 Needs requirements-arena.txt. A row is one V, trained on random play of MinAtar's Breakout with a
 weight of the reconstruction, and asked for frames of random play that it has not seen: in how many
-of them it paints exactly one ball, in the right place; and the error of each of the four planes.
-One row of each weight has frames and what V makes of them. Rows that are there are skipped.
+of them it paints exactly one ball, in the right place, by the row in which the ball is; and the
+error of each of the four planes. One row of each weight has frames and what V makes of them. Rows
+that are there are skipped.
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ def measure(name: Row) -> Row:
     seconds = time.process_time() - began
     painted = _painted(vision, frames)
     errors = np.square(painted - frames).sum((1, 2)).mean(0)  # (4,)
+    kept = balls(frames, painted)  # (N,)
+    where = frames[..., PLANES.index("ball")].any(2).argmax(1)  # (N,) the ball's row
     row = {
-        **name, "frames": len(frames), "kept": float(balls(frames, painted).mean()),
+        **name, "frames": len(frames), "kept": float(kept.mean()),
+        "by_row": [
+            {"frames": int((where == i).sum()), "kept": int(kept[where == i].sum())}
+            for i in range(10)
+        ],
         "errors": dict(zip(PLANES, errors.round(4).tolist(), strict=True)),
         "cpu_seconds": round(seconds, 1),
     }  # fmt: skip
