@@ -120,8 +120,8 @@ def test_nothing_is_learned_of_what_follows_an_end() -> None:
     assert moved(before, agent) == {"denoiser": 0, "reward_end": 0, "behaviour": 0}
     parts[4] = torch.zeros(4, 4)
     parts[4][:-1] = 1  # ended before, and begun again
-    told = agent.behave(tuple(parts), generator)
-    assert moved(before, agent)["behaviour"] > 0 and float(told["entropy"]) > 1
+    row = agent.behave(tuple(parts), generator)
+    assert moved(before, agent)["behaviour"] > 0 and float(row["entropy"]) > 1
 
 
 def test_a_dream_counts_nothing_after_an_imagined_end() -> None:
@@ -133,9 +133,9 @@ def test_a_dream_counts_nothing_after_an_imagined_end() -> None:
         reward_end.head[-1].bias.copy_(torch.tensor([0.0, 0, 60, -60, 60]))
     parts = agent.given(stream.draw(np.random.default_rng(0), 4, 4))
     parts = (*parts[:4], torch.zeros(4, 4))
-    told = agent.behave(parts, torch.Generator().manual_seed(0))
-    assert float(told["dreamed"]) == 1  # and not 1 + gamma + gamma^2
-    assert float(told["critic"].detach()) == pytest.approx(1 / 3)  # (1 - 0)^2, in one step of three
+    row = agent.behave(parts, torch.Generator().manual_seed(0))
+    assert float(row["dreamed"]) == 1  # and not 1 + gamma + gamma^2
+    assert float(row["critic"].detach()) == pytest.approx(1 / 3)  # (1 - 0)^2, in one step of three
 
 
 def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
@@ -145,10 +145,10 @@ def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
         behaviour_rate=1e-4, decay=0.0,
     )  # fmt: skip
     agent, stream = begun(config), played()
-    moves, said = [], []
+    moves, rows = [], []
     for _ in range(5):
         before = weights(agent)
-        said.append(set(agent.learn(stream, 1)))
+        rows.append(set(agent.learn(stream, 1)))
         moves.append(moved(before, agent))
     assert moves[0]["denoiser"] == pytest.approx(4e-3, rel=0.1)
     assert moves[0]["reward_end"] == pytest.approx(2e-3, rel=0.1)
@@ -156,7 +156,7 @@ def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
     assert moves[2]["behaviour"] == pytest.approx(1e-4, rel=0.1)
     model = {"denoising", "reward", "end"}
     behaviour = {"dreamed", "entropy", "critic"}
-    assert said == [model, model, model | behaviour, model, model | behaviour]
+    assert rows == [model, model, model | behaviour, model, model | behaviour]
     assert agent.updates == 5 and set(agent.learn(stream, 2)) == model | behaviour
 
 

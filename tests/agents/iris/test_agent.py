@@ -128,7 +128,7 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     and told where an episode began."""
     play = dataclasses.replace(SMALL.actor_critic, burn_in=burn_in)
     agent = IRIS(SPACES, dataclasses.replace(SMALL, actor_critic=play))
-    stream = Told(random_play(gym.make(CATCH)).arrays())
+    stream = Recorded(random_play(gym.make(CATCH)).arrays())
     with torch.no_grad():  # words that tell frames apart, and paints that tell words apart
         vectors = agent.tokenizer.vectors(agent.frames(stream.arrays()["observations"]))
         apart = vectors.flatten(0, 1).unique(dim=0)
@@ -156,7 +156,7 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     assert torch.equal(first.T, torch.from_numpy(drawn.first).float()) and first.any()
 
 
-class Told(Stream):
+class Recorded(Stream):
     """It remembers what was drawn last."""
 
     drawn: Sequences
@@ -261,8 +261,8 @@ def test_it_is_trained_scored_and_entered_by_name(
     out = str(tmp_path / "run")
     train = ["train", "iris", "--env", CATCH, "--steps", "80", "--out", out, "--json"]
     assert main(train) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["environment"], told["real_steps"]) == (CATCH, 80)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["environment"], result["real_steps"]) == (CATCH, 80)
     assert main([*train, "--resume"]) == 0  # it is finished
     capsys.readouterr()
     assert main(["evaluate", out, "--episodes", "2", "--jobs", "1", "--json"]) == 0
@@ -289,14 +289,14 @@ def test_forecasts_are_those_of_one_frame_after_the_other() -> None:
     model, words, frames = agent.model, [], []
     for episode in episodes:  # of ten observations, two stretches of five each
         for begin in (0, 5):
-            told = agent.words(episode.observations[begin : begin + 5])  # (5, K)
+            known = agent.words(episode.observations[begin : begin + 5])  # (5, K)
             actions = torch.from_numpy(episode.actions[begin : begin + 4])
-            said, _ = model.read(model.sentence(told[None], actions[None]))
+            logits, _ = model.read(model.sentence(known[None], actions[None]))
             for t in range(1, 5):
                 at = t * (model.words + 1) - 1
-                best = said.words[0, at : at + model.words].argmax(-1)
-                words += (best == told[t]).tolist()
-                frames.append(bool((best == told[t]).all()))
+                best = logits.words[0, at : at + model.words].argmax(-1)
+                words += (best == known[t]).tolist()
+                frames.append(bool((best == known[t]).all()))
     found = foretell(agent, episodes)
     assert found.words == pytest.approx(np.mean(words)) and found.frames == np.mean(frames)
     assert 0 < found.words < 1

@@ -158,11 +158,11 @@ class Diamond:
 
     def learn(self, stream: Stream, updates: int) -> Row:
         """So many updates; the mean of what they say."""
-        said: dict[str, list[float]] = {}
+        rows: dict[str, list[float]] = {}
         for _ in range(updates):
             for name, number in self.update(stream).items():
-                said.setdefault(name, []).append(number)
-        return {name: float(np.mean(numbers)) for name, numbers in said.items()}
+                rows.setdefault(name, []).append(number)
+        return {name: float(np.mean(numbers)) for name, numbers in rows.items()}
 
     def update(self, stream: Stream) -> Row:
         """One update of the denoiser, of the reward model and, when it is due, of the behaviour."""
@@ -197,9 +197,9 @@ class Diamond:
         acting = Acting(behaviour, carry, generator)
         with torch.no_grad():  # the behaviour learns by REINFORCE
             dream = imagine(self.model, acting, start, config.horizon, generator)
-        told = losses(behaviour, dream, 1 - ended[-1], carry)
-        self._descend("behaviour", told.actor + told.critic, self.config.clip)
-        return {"dreamed": told.returns, "entropy": told.entropy, "critic": told.critic}
+        loss = losses(behaviour, dream, 1 - ended[-1], carry)
+        self._descend("behaviour", loss.actor + loss.critic, self.config.clip)
+        return {"dreamed": loss.returns, "entropy": loss.entropy, "critic": loss.critic}
 
     def _descend(self, name: str, loss: Tensor, clip: float) -> None:
         adam = self.optimisers[f"adam of {name}"]

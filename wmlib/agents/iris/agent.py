@@ -172,15 +172,15 @@ class IRIS:
         generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         early = self.updates < config.model_after
         for _ in range(config.rehearsals if early else 1):
-            told = self.learn_words(stream, rng, generator)
+            row = self.learn_words(stream, rng, generator)
         if self.updates == config.model_after:
             self._warn(stream)
         if self.updates >= config.model_after:
-            told |= self.learn_model(stream, rng)
+            row |= self.learn_model(stream, rng)
         if self.updates >= config.actor_after and self.updates % config.play_every == 0:
-            told |= self.learn_play(stream, rng, generator)
+            row |= self.learn_play(stream, rng, generator)
         self.updates += 1
-        return told
+        return row
 
     def learn_words(
         self, stream: Stream, rng: np.random.Generator, generator: torch.Generator
