@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from itertools import accumulate
 from typing import Any
 
 import gymnasium as gym
 
 from wmlib.agents.diamond import DiamondConfig, train_diamond
+from wmlib.agents.diamond.agent import MINATAR as MINATAR_DIAMOND
 from wmlib.agents.diamond.agent import fitted as of_diamond
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
 from wmlib.agents.iris import IRISConfig, train_iris
+from wmlib.agents.iris.agent import MINATAR as MINATAR_IRIS
 from wmlib.agents.iris.agent import fitted as of_iris
 from wmlib.agents.muzero import ONE_PLAYER, GymWorld, MuZero, MuZeroConfig
 from wmlib.agents.muzero import Spaces as WorldSpaces
@@ -73,24 +74,31 @@ class LearnerEntrant:
 
     train: Callable[..., Any]
     """as `train_dreamer`"""
-    fit: Callable[[gym.Space, gym.Space], object]
-    """refuses spaces of observations and actions that it can do nothing with"""
+    fit: Callable[[Any, gym.Space, gym.Space], object]
+    """refuses spaces of observations and actions that a configuration can do nothing with"""
     config: Any
     """of a run, with `first` real steps of random play, and a `ratio` of updates to real steps"""
+    minatar: Any = None
+    """of a run in one of MinAtar's games; None: the same"""
     updates: int | None = None
     """of a run; None: as many as the ratio comes to"""
 
     def check(self, env: gym.Env, steps: int) -> None:
-        self.fit(env.observation_space, env.action_space)
-        check_steps(env, steps, self.config.first, examinations(steps))
+        config = self.of_world(env.spec.id if env.spec else "")
+        self.fit(config, env.observation_space, env.action_space)
+        check_steps(env, steps, config.first, examinations(steps))
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         agent = self.train(
             env_id, steps=steps, seed=seed, marks=examinations(steps),
             after=lambda used, agent: examine(used, agent.policy()), progress=False,
-            config=paced(self.config, steps, self.updates),
+            config=paced(self.of_world(env_id), steps, self.updates),
         )  # fmt: skip
         return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
+
+    def of_world(self, env_id: str) -> Any:
+        """The configuration of a run."""
+        return self.minatar if self.minatar and env_id.startswith("MinAtar/") else self.config
 
 
 @dataclass(frozen=True)
@@ -121,14 +129,17 @@ def paced(config: Any, steps: int, updates: int | None) -> Any:
     return config if updates is None else replace(config, ratio=updates / steps)
 
 
+def of_dreamerv3(_: DreamerV3Config, observations: gym.Space, actions: gym.Space) -> Spaces:
+    """It can be made for whatever its spaces can be read of."""
+    return Spaces.of(observations, actions)
+
+
 LEARNERS: Mapping[str, LearnerEntrant] = {
-    "dreamer": LearnerEntrant(
-        train_dreamer, partial(of_dreamer, DreamerConfig()), DreamerConfig()
-    ),
-    "dreamerv3": LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config()),
-    "iris": LearnerEntrant(train_iris, of_iris, IRISConfig()),
-    "diamond": LearnerEntrant(train_diamond, of_diamond, DiamondConfig()),
-}  # fmt: skip
+    "dreamer": LearnerEntrant(train_dreamer, of_dreamer, DreamerConfig()),
+    "dreamerv3": LearnerEntrant(train_dreamerv3, of_dreamerv3, DreamerV3Config()),
+    "iris": LearnerEntrant(train_iris, of_iris, IRISConfig(), MINATAR_IRIS),
+    "diamond": LearnerEntrant(train_diamond, of_diamond, DiamondConfig(), MINATAR_DIAMOND),
+}
 
 
 def _learned(agent: Any) -> int:

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain, assert_equal_weights
+from experience import Chain, Planes, assert_equal_weights
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
@@ -24,6 +24,7 @@ from wmlib.agents.diamond import (
     WorldModelConfig,
     train_diamond,
 )
+from wmlib.agents.diamond.agent import MINATAR, fitted, usual
 from wmlib.episodes import run_episode
 from wmlib.exploration import random_policy
 from wmlib.learning import learn_online
@@ -227,6 +228,32 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     assert len(frames) == length and len(before) == burn_in
     torch.testing.assert_close(before, (frames[-1 - burn_in : -1] + 1) / 2)
     assert torch.equal(begins, first[-1 - burn_in :])
+
+
+@pytest.mark.parametrize("kinds", [4, 6])
+def test_minatars_frames_are_drawn_and_played(kinds: int) -> None:
+    env, stream = Planes(kinds), Stream()
+    config = dataclasses.replace(MINATAR, behaviour_first=0, batch=2, dreams=2)
+    agent = fitted(config, env.observation_space, env.action_space)
+    for seed in range(2):
+        stream.extend(run_episode(env, random_policy(env.action_space), seed))
+    before = weights(agent)
+    assert np.isfinite(list(agent.learn(stream, 1).values())).all()
+    assert min(moved(before, agent).values()) > 0
+    frames, actions, _, first, _ = agent.given(stream.draw(np.random.default_rng(0), 2, 4))
+    assert frames.unique().tolist() == [-1, 1]
+    start = agent.model.begin(frames, actions, first)
+    state, *_ = agent.model.step(start, actions[0], torch.Generator().manual_seed(0))
+    assert state.features.shape == (2, kinds, 10, 10)
+    assert 0 <= state.features.min() < state.features.max() <= 1
+    assert len(run_episode(env, agent.policy(explore=True), 0)) == 10
+    with pytest.raises(ValueError, match=r"sides that 2 divides, got \[9, 10\]"):
+        fitted(MINATAR, Planes(kinds, (9, 10)).observation_space, env.action_space)
+
+
+def test_minatars_games_have_settings_of_their_own() -> None:
+    assert usual("MinAtar/Breakout-v1") == usual("wmlib:MinAtar/Seaquest-v0") == MINATAR
+    assert usual(CATCH) == usual("Breakout-v1") == DiamondConfig()
 
 
 def small_run(folder: Path, steps: int = 120) -> Diamond:

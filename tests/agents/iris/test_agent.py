@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain, assert_equal_weights
+from experience import Chain, Planes, assert_equal_weights
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
@@ -21,7 +21,7 @@ from wmlib.agents.iris import (
     WorldModelConfig,
     train_iris,
 )
-from wmlib.agents.iris.agent import fitted
+from wmlib.agents.iris.agent import MINATAR, fitted, usual
 from wmlib.agents.iris.forecast import foretell
 from wmlib.cli import main
 from wmlib.entrants import entrants
@@ -257,7 +257,7 @@ def test_what_is_saved_plays_the_same(tmp_path: Path) -> None:
 def test_it_is_trained_scored_and_entered_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wmlib.agents.iris.train.IRISConfig", lambda: SMALL)
+    monkeypatch.setattr("wmlib.agents.iris.train.usual", lambda env_id: SMALL)
     out = str(tmp_path / "run")
     train = ["train", "iris", "--env", CATCH, "--steps", "80", "--out", out, "--json"]
     assert main(train) == 0
@@ -278,6 +278,29 @@ def test_bools_are_frames_of_ones() -> None:
     frames = agent.frames(seen)
     assert frames.shape == (2, 1, 16, 16) and np.array_equal(frames[:, 0].numpy(), seen[..., 0])
     assert torch.equal(agent.frames(255 * seen.astype(np.uint8)), frames)
+
+
+@pytest.mark.parametrize("kinds", [4, 6])
+def test_minatars_frames_become_25_words_and_are_played(kinds: int) -> None:
+    env = Planes(kinds)
+    config = dataclasses.replace(
+        MINATAR, rehearsals=1, model_after=0, actor_after=0, frames=4, stretches=2, dreams=2
+    )
+    agent, stream = fitted(config, env.observation_space, env.action_space), random_play(env, 2)
+    observations = stream.arrays()["observations"]
+    assert observations.dtype == bool and agent.words(observations).shape == (22, 25)
+    assert agent.painted(observations[0]).shape == (1, kinds, 10, 10)
+    before = weights(agent)
+    assert np.isfinite(list(agent.update(stream).values())).all()
+    assert moved(agent, before) == {"tokenizer", "model", "actor_critic"}
+    assert len(run_episode(env, agent.policy(explore=True), 0)) == 10
+    with pytest.raises(ValueError, match="multiples of 2, got frame 9 x 10"):
+        fitted(MINATAR, Planes(kinds, (9, 10)).observation_space, env.action_space)
+
+
+def test_minatars_games_have_settings_of_their_own() -> None:
+    assert usual("MinAtar/Breakout-v1") == usual("wmlib:MinAtar/Seaquest-v0") == MINATAR
+    assert usual(CATCH) == usual("Breakout-v1") == IRISConfig()
 
 
 def test_forecasts_are_those_of_one_frame_after_the_other() -> None:
@@ -315,7 +338,7 @@ def test_other_spaces_are_refused(
     observations: gym.Space, actions: gym.Space, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        fitted(observations, actions)
+        fitted(IRISConfig(), observations, actions)
 
 
 def test_an_empty_set_of_actions_is_refused() -> None:

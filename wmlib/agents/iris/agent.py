@@ -76,6 +76,25 @@ class IRISConfig:
     """largest norm of a network's gradient (paper: 10)"""
 
 
+MINATAR = IRISConfig(
+    tokenizer=TokenizerConfig(channels=(32,), codes=256),
+    world_model=WorldModelConfig(blocks=4, kept=1),
+    actor_critic=ActorCriticConfig(channels=(32,), burn_in=3, entropy=0.03),
+    first=5_000, ratio=0.125, model_after=1_500, actor_after=2_500, play_every=4,
+)  # fmt: skip
+"""What decides a run in MinAtar's games (100,000 real steps), unless it is told; all of it ours.
+
+Their frames of 10 x 10 can be halved once, into 5 x 5 words of 2 x 2 pixels (paper: 4 x 4 of 16 x
+16), of which random play shows 57 kinds in Breakout and 190 in Space Invaders. A block is then five
+times as long as in Catch; so there are fewer of them, as one frame (the ball has a trail) tells
+almost all of the next, and fewer dreams."""
+
+
+def usual(env_id: str) -> IRISConfig:
+    """The configuration of a run that is told none."""
+    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else IRISConfig()
+
+
 @typed
 @dataclass(frozen=True)
 class Spaces:
@@ -270,10 +289,10 @@ class IRIS:
         return agent
 
 
-def fitted(observations: gym.Space, actions: gym.Space) -> IRIS:
-    """A new agent for an environment, with the default settings.
+def fitted(config: IRISConfig, observations: gym.Space, actions: gym.Space) -> IRIS:
+    """A new agent for an environment.
 
     Raises:
         ValueError: as `Spaces.of`, or its frames have sides that do not divide.
     """
-    return IRIS(Spaces.of(observations, actions))
+    return IRIS(Spaces.of(observations, actions), config)
