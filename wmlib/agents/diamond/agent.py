@@ -79,12 +79,13 @@ MINATAR = DiamondConfig(
         reward_end=RewardEndConfig(channels=(32,)),
     ),
     behaviour=ActorCriticConfig(channels=(32,), burn_in=3, discount=0.985, entropy=0.03),
-    first=5_000, ratio=0.125, behaviour_first=1_500, behaviour_every=4,
+    first=5_000, ratio=0.125, behaviour_first=2_500, behaviour_every=4,
 )  # fmt: skip
 """What decides a run in MinAtar's games (100,000 real steps), unless it is told; all of it ours.
 
 Their frames of 10 x 10 can be halved once. The denoiser does so between its two levels, and folds
-no pixels (nor does the paper's)."""
+no pixels (nor does the paper's). The behaviour begins late: on 4,400 steps of random play in
+Breakout, 79 % of next frames had exactly one ball after 800 updates, and 99 % after 2,400."""
 
 
 def usual(env_id: str) -> DiamondConfig:

@@ -80,14 +80,20 @@ MINATAR = IRISConfig(
     tokenizer=TokenizerConfig(channels=(32,), codes=256),
     world_model=WorldModelConfig(blocks=4, kept=1),
     actor_critic=ActorCriticConfig(channels=(32,), burn_in=3, entropy=0.03),
-    first=5_000, ratio=0.125, model_after=1_500, actor_after=2_500, play_every=4,
+    first=5_000, ratio=0.125, model_after=1_000, actor_after=3_000, play_every=4,
 )  # fmt: skip
 """What decides a run in MinAtar's games (100,000 real steps), unless it is told; all of it ours.
 
 Their frames of 10 x 10 can be halved once, into 5 x 5 words of 2 x 2 pixels (paper: 4 x 4 of 16 x
-16), of which random play shows 57 kinds in Breakout and 190 in Space Invaders. A block is then five
-times as long as in Catch; so there are fewer of them, as one frame (the ball has a trail) tells
-almost all of the next, and fewer dreams."""
+16). Of such squares 5,000 steps of random play show 57 kinds in Breakout and 190 in Space Invaders:
+hence the codes. Frames padded to 12 x 12 can be halved twice, into 3 x 3 words: dreams are cheaper,
+but with 512 codes 86 % of Breakout's balls stood where they should after 1,000 batches, and 92 %
+with 5 x 5 words and 128 codes.
+
+A block is then five times as long as in Catch. So there are fewer of them (the ball has a trail:
+one frame tells almost all of the next) and fewer updates of the actor-critic. It begins late, for a
+frame has many words to get wrong: after 650 updates of the transformer 95 % of words were right
+and 36 % of frames."""
 
 
 def usual(env_id: str) -> IRISConfig:
