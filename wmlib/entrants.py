@@ -130,7 +130,7 @@ def paced(config: Any, steps: int, updates: int | None) -> Any:
 
 
 def of_dreamerv3(_: DreamerV3Config, observations: gym.Space, actions: gym.Space) -> Spaces:
-    """It can be made for whatever its spaces can be read of."""
+    """Its spaces, or an error; every configuration will do for them."""
     return Spaces.of(observations, actions)
 
 
