@@ -60,6 +60,31 @@ class Chain(gym.Env):
         return discount / (1 - discount**2), 1 / (1 - discount**2)
 
 
+class Planes(gym.Env):
+    """Frames like MinAtar's: a plane of ones and zeros for each kind of thing, one of each there,
+    wherever chance puts it. Each third step pays; the tenth is the last."""
+
+    action_space = gym.spaces.Discrete(3)
+
+    def __init__(self, kinds: int, sides: tuple[int, int] = (10, 10)) -> None:
+        self.observation_space = gym.spaces.Box(0, 1, (*sides, kinds), np.bool_)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.seen(), {}
+
+    def seen(self) -> np.ndarray:
+        *sides, kinds = self.observation_space.shape
+        frame = np.zeros((np.prod(sides), kinds), bool)
+        frame[self.np_random.integers(len(frame), size=kinds), np.arange(kinds)] = True
+        return frame.reshape(*sides, kinds)
+
+    def step(self, action):
+        self.t += 1
+        return self.seen(), float(self.t % 3 == 0), self.t == 10, False, {}
+
+
 def own_environment(**changed: object) -> type[gym.Env]:
     """Five steps of four pixels; its class is local, so that it is pickled whole."""
 

@@ -36,7 +36,7 @@ from wmlib.arena import (
     race,
 )
 from wmlib.cli import main
-from wmlib.entrants import MuZeroEntrant, entrants
+from wmlib.entrants import LearnerEntrant, MuZeroEntrant, entrants, everywhere
 from wmlib.envs.catch import PixelCatch
 from wmlib.exploration import UniformRandomPolicy
 from wmlib.storage import DamagedFileError
@@ -500,7 +500,9 @@ SMALL_V3 = DreamerV3Config(
 def test_an_agent_that_learns_makes_as_many_updates_as_it_is_told(
     updates: int | None, expected: int, tmp_path: Path
 ) -> None:
-    entered = replace(entrants("dreamerv3")["dreamerv3"], config=SMALL_V3, updates=updates)
+    entered = replace(
+        entrants("dreamerv3")["dreamerv3"], usual=partial(everywhere, SMALL_V3), updates=updates
+    )
     (row,) = race(
         {"dreamerv3": entered}, CATCH, steps=83, seeds=1, out=tmp_path / "arena.json",
         progress=False,
@@ -513,6 +515,28 @@ def test_a_number_of_updates_goes_with_the_name() -> None:
     for name in ("dreamer", "dreamerv3", "iris", "diamond", "muzero"):
         plain, told = (entrants(each)[each] for each in (name, f"{name}@12500"))
         assert told == replace(plain, updates=12_500) and plain.updates is None  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("name", ["iris", "diamond"])
+@pytest.mark.parametrize("game", ["Breakout", "SpaceInvaders"])
+def test_agents_of_frames_enter_minatar_with_settings_of_their_own(
+    name: str, game: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("minatar")
+    monkeypatch.setattr(arena, "EPISODES", 2)
+    world, entrant = f"MinAtar/{game}-v1", entrants(f"{name}@4")[f"{name}@4"]
+    assert isinstance(entrant, LearnerEntrant)
+    entrant.check(gym.make(world), 100_000)
+    short = replace(entrant.usual(world), first=40)
+    entered = replace(entrant, usual=partial(everywhere, short))
+    out = tmp_path / "arena.json"
+    (row,) = race({name: entered}, world, steps=80, seeds=1, out=out, progress=False)
+    assert row["updates"] == 4
+    config = row["made"]["settings"]["config"]
+    assert (config["first"], config["ratio"]) == (40, 0.05)
+    frame = gym.make(world).observation_space.shape
+    parts = {"iris": ("tokenizer", "actor_critic"), "diamond": ("behaviour",)}[name]
+    assert frame[:2] == (10, 10) and all(config[part]["channels"] == [32] for part in parts)
 
 
 def test_muzero_refuses_what_it_cannot_act_in_or_count() -> None:

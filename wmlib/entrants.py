@@ -10,13 +10,13 @@ from typing import Any
 
 import gymnasium as gym
 
-from wmlib.agents.diamond import DiamondConfig, train_diamond
-from wmlib.agents.diamond.agent import fitted as of_diamond
+from wmlib.agents.diamond import agent as diamond
+from wmlib.agents.diamond import train_diamond
 from wmlib.agents.dreamer import DreamerConfig, train_dreamer
 from wmlib.agents.dreamer.agent import fitted as of_dreamer
 from wmlib.agents.dreamerv3 import DreamerV3Config, Spaces, train_dreamerv3
-from wmlib.agents.iris import IRISConfig, train_iris
-from wmlib.agents.iris.agent import fitted as of_iris
+from wmlib.agents.iris import agent as iris
+from wmlib.agents.iris import train_iris
 from wmlib.agents.muzero import ONE_PLAYER, GymWorld, MuZero, MuZeroConfig
 from wmlib.agents.muzero import Spaces as WorldSpaces
 from wmlib.agents.muzero.gym_world import fitted as of_muzero
@@ -74,22 +74,24 @@ class LearnerEntrant:
 
     train: Callable[..., Any]
     """as `train_dreamer`"""
-    fit: Callable[[gym.Space, gym.Space], object]
-    """refuses spaces of observations and actions that it can do nothing with"""
-    config: Any
-    """of a run, with `first` real steps of random play, and a `ratio` of updates to real steps"""
+    fit: Callable[[Any, gym.Space, gym.Space], object]
+    """refuses spaces of observations and actions that a configuration can do nothing with"""
+    usual: Callable[[str], Any]
+    """the configuration of a run in a world, by its id: with `first` real steps of random play, and
+    a `ratio` of updates to real steps"""
     updates: int | None = None
     """of a run; None: as many as the ratio comes to"""
 
     def check(self, env: gym.Env, steps: int) -> None:
-        self.fit(env.observation_space, env.action_space)
-        check_steps(env, steps, self.config.first, examinations(steps))
+        config = self.usual(env.spec.id if env.spec else "")
+        self.fit(config, env.observation_space, env.action_space)
+        check_steps(env, steps, config.first, examinations(steps))
 
     def run(self, env_id: str, steps: int, seed: int, examine: Examine) -> Trained:
         agent = self.train(
             env_id, steps=steps, seed=seed, marks=examinations(steps),
             after=lambda used, agent: examine(used, agent.policy()), progress=False,
-            config=paced(self.config, steps, self.updates),
+            config=paced(self.usual(env_id), steps, self.updates),
         )  # fmt: skip
         return Trained(agent.updates, _learned(agent), {"config": asdict(agent.config)})
 
@@ -122,13 +124,23 @@ def paced(config: Any, steps: int, updates: int | None) -> Any:
     return config if updates is None else replace(config, ratio=updates / steps)
 
 
+def of_dreamerv3(_: DreamerV3Config, observations: gym.Space, actions: gym.Space) -> Spaces:
+    """Its spaces, or an error; every configuration will do for them."""
+    return Spaces.of(observations, actions)
+
+
+def everywhere(config: Any, _: str) -> Any:
+    """The same configuration in every world."""
+    return config
+
+
 LEARNERS: Mapping[str, LearnerEntrant] = {
-    "dreamer": LearnerEntrant(
-        train_dreamer, partial(of_dreamer, DreamerConfig()), DreamerConfig()
+    "dreamer": LearnerEntrant(train_dreamer, of_dreamer, partial(everywhere, DreamerConfig())),
+    "dreamerv3": LearnerEntrant(
+        train_dreamerv3, of_dreamerv3, partial(everywhere, DreamerV3Config())
     ),
-    "dreamerv3": LearnerEntrant(train_dreamerv3, Spaces.of, DreamerV3Config()),
-    "iris": LearnerEntrant(train_iris, of_iris, IRISConfig()),
-    "diamond": LearnerEntrant(train_diamond, of_diamond, DiamondConfig()),
+    "iris": LearnerEntrant(train_iris, iris.fitted, iris.usual),
+    "diamond": LearnerEntrant(train_diamond, diamond.fitted, diamond.usual),
 }  # fmt: skip
 
 

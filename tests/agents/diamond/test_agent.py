@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain, assert_equal_weights
+from experience import Chain, Planes, assert_equal_weights
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
@@ -24,6 +24,7 @@ from wmlib.agents.diamond import (
     WorldModelConfig,
     train_diamond,
 )
+from wmlib.agents.diamond.agent import MINATAR, fitted, usual
 from wmlib.episodes import run_episode
 from wmlib.exploration import random_policy
 from wmlib.learning import learn_online
@@ -120,8 +121,8 @@ def test_nothing_is_learned_of_what_follows_an_end() -> None:
     assert moved(before, agent) == {"denoiser": 0, "reward_end": 0, "behaviour": 0}
     parts[4] = torch.zeros(4, 4)
     parts[4][:-1] = 1  # ended before, and begun again
-    told = agent.behave(tuple(parts), generator)
-    assert moved(before, agent)["behaviour"] > 0 and float(told["entropy"]) > 1
+    row = agent.behave(tuple(parts), generator)
+    assert moved(before, agent)["behaviour"] > 0 and float(row["entropy"]) > 1
 
 
 def test_a_dream_counts_nothing_after_an_imagined_end() -> None:
@@ -133,9 +134,9 @@ def test_a_dream_counts_nothing_after_an_imagined_end() -> None:
         reward_end.head[-1].bias.copy_(torch.tensor([0.0, 0, 60, -60, 60]))
     parts = agent.given(stream.draw(np.random.default_rng(0), 4, 4))
     parts = (*parts[:4], torch.zeros(4, 4))
-    told = agent.behave(parts, torch.Generator().manual_seed(0))
-    assert float(told["dreamed"]) == 1  # and not 1 + gamma + gamma^2
-    assert float(told["critic"].detach()) == pytest.approx(1 / 3)  # (1 - 0)^2, in one step of three
+    row = agent.behave(parts, torch.Generator().manual_seed(0))
+    assert float(row["dreamed"]) == 1  # and not 1 + gamma + gamma^2
+    assert float(row["critic"].detach()) == pytest.approx(1 / 3)  # (1 - 0)^2, in one step of three
 
 
 def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
@@ -145,10 +146,10 @@ def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
         behaviour_rate=1e-4, decay=0.0,
     )  # fmt: skip
     agent, stream = begun(config), played()
-    moves, said = [], []
+    moves, rows = [], []
     for _ in range(5):
         before = weights(agent)
-        said.append(set(agent.learn(stream, 1)))
+        rows.append(set(agent.learn(stream, 1)))
         moves.append(moved(before, agent))
     assert moves[0]["denoiser"] == pytest.approx(4e-3, rel=0.1)
     assert moves[0]["reward_end"] == pytest.approx(2e-3, rel=0.1)
@@ -156,7 +157,7 @@ def test_parts_learn_when_they_are_due_and_at_their_own_rates() -> None:
     assert moves[2]["behaviour"] == pytest.approx(1e-4, rel=0.1)
     model = {"denoising", "reward", "end"}
     behaviour = {"dreamed", "entropy", "critic"}
-    assert said == [model, model, model | behaviour, model, model | behaviour]
+    assert rows == [model, model, model | behaviour, model, model | behaviour]
     assert agent.updates == 5 and set(agent.learn(stream, 2)) == model | behaviour
 
 
@@ -227,6 +228,32 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     assert len(frames) == length and len(before) == burn_in
     torch.testing.assert_close(before, (frames[-1 - burn_in : -1] + 1) / 2)
     assert torch.equal(begins, first[-1 - burn_in :])
+
+
+@pytest.mark.parametrize("kinds", [4, 6])
+def test_minatars_frames_are_drawn_and_played(kinds: int) -> None:
+    env, stream = Planes(kinds), Stream()
+    config = dataclasses.replace(MINATAR, behaviour_first=0, batch=2, dreams=2)
+    agent = fitted(config, env.observation_space, env.action_space)
+    for seed in range(2):
+        stream.extend(run_episode(env, random_policy(env.action_space), seed))
+    before = weights(agent)
+    assert np.isfinite(list(agent.learn(stream, 1).values())).all()
+    assert min(moved(before, agent).values()) > 0
+    frames, actions, _, first, _ = agent.given(stream.draw(np.random.default_rng(0), 2, 4))
+    assert frames.unique().tolist() == [-1, 1]
+    start = agent.model.begin(frames, actions, first)
+    state, *_ = agent.model.step(start, actions[0], torch.Generator().manual_seed(0))
+    assert state.features.shape == (2, kinds, 10, 10)
+    assert 0 <= state.features.min() < state.features.max() <= 1
+    assert len(run_episode(env, agent.policy(explore=True), 0)) == 10
+    with pytest.raises(ValueError, match=r"sides that 2 divides, got \[9, 10\]"):
+        fitted(MINATAR, Planes(kinds, (9, 10)).observation_space, env.action_space)
+
+
+def test_minatars_games_have_settings_of_their_own() -> None:
+    assert usual("MinAtar/Breakout-v1") == usual("wmlib:MinAtar/Seaquest-v0") == MINATAR
+    assert usual(CATCH) == usual("Breakout-v1") == DiamondConfig()
 
 
 def small_run(folder: Path, steps: int = 120) -> Diamond:

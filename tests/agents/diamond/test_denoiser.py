@@ -120,7 +120,7 @@ def test_the_loss_is_torchs_over_targets_that_follow_something() -> None:
     sigma = logs.exp().clamp(2e-3, 20)
     own = torch.randn(B, *FRAME, generator=generator)
     shared = torch.randn(B, 1, 1, 1, generator=generator)
-    said, wanted = [], []
+    outputs, targets = [], []
     for b in range(B):
         if first[-1, b]:
             continue
@@ -129,14 +129,14 @@ def test_the_loss_is_torchs_over_targets_that_follow_something() -> None:
         past, chosen = frames[:-1, b].clone(), actions[1:, b].clone()
         begun = int(first[:-1, b].argmax()) if first[:-1, b].any() else 0
         past[:begun], chosen[:begun] = 0, 0
-        said.append(
+        outputs.append(
             denoiser.network(
                 (around.input * noisy)[None], around.noise[None], past[None] / 0.5, chosen[None]
             )[0]
         )
-        wanted.append((frames[-1, b] - around.skip * noisy) / around.output)
-    assert len(said) == B - 1
-    expected = functional.mse_loss(torch.stack(said), torch.stack(wanted))
+        targets.append((frames[-1, b] - around.skip * noisy) / around.output)
+    assert len(outputs) == B - 1
+    expected = functional.mse_loss(torch.stack(outputs), torch.stack(targets))
     torch.testing.assert_close(got, expected)
 
 

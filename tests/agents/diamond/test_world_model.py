@@ -68,13 +68,13 @@ def test_the_losses_are_torchs_over_steps_that_are_steps() -> None:
     reward, end, _ = network.follow(frames, actions, first)
     steps = [(t, b) for t in range(1, T) for b in range(B) if not first[t, b]]
     assert len(steps) == (T - 1) * B - 1
-    said = torch.stack([reward[t - 1, b] for t, b in steps])
+    logits = torch.stack([reward[t - 1, b] for t, b in steps])
     signs = torch.tensor([{-3.0: 0, 0.0: 1, 3.0: 2}[float(rewards[t, b])] for t, b in steps])
-    torch.testing.assert_close(paid, functional.cross_entropy(said, signs))
-    said = torch.stack([end[t - 1, b] for t, b in steps])
+    torch.testing.assert_close(paid, functional.cross_entropy(logits, signs))
+    logits = torch.stack([end[t - 1, b] for t, b in steps])
     ends = torch.tensor([int(ended[t, b]) for t, b in steps])
     assert ends.sum() == 2
-    torch.testing.assert_close(over, functional.cross_entropy(said, ends))
+    torch.testing.assert_close(over, functional.cross_entropy(logits, ends))
 
 
 def test_a_dream_begins_as_what_was_lived() -> None:

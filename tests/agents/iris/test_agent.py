@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experience import Chain, assert_equal_weights
+from experience import Chain, Planes, assert_equal_weights
 
 import wmlib  # noqa: F401 - registers the environments
 from wmlib.agents import load
@@ -21,7 +21,7 @@ from wmlib.agents.iris import (
     WorldModelConfig,
     train_iris,
 )
-from wmlib.agents.iris.agent import fitted
+from wmlib.agents.iris.agent import MINATAR, fitted, usual
 from wmlib.agents.iris.forecast import foretell
 from wmlib.cli import main
 from wmlib.entrants import entrants
@@ -128,7 +128,7 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     and told where an episode began."""
     play = dataclasses.replace(SMALL.actor_critic, burn_in=burn_in)
     agent = IRIS(SPACES, dataclasses.replace(SMALL, actor_critic=play))
-    stream = Told(random_play(gym.make(CATCH)).arrays())
+    stream = Recorded(random_play(gym.make(CATCH)).arrays())
     with torch.no_grad():  # words that tell frames apart, and paints that tell words apart
         vectors = agent.tokenizer.vectors(agent.frames(stream.arrays()["observations"]))
         apart = vectors.flatten(0, 1).unique(dim=0)
@@ -156,7 +156,7 @@ def test_dreams_begin_in_the_newest_frame_with_what_was_seen_before(
     assert torch.equal(first.T, torch.from_numpy(drawn.first).float()) and first.any()
 
 
-class Told(Stream):
+class Recorded(Stream):
     """It remembers what was drawn last."""
 
     drawn: Sequences
@@ -257,12 +257,12 @@ def test_what_is_saved_plays_the_same(tmp_path: Path) -> None:
 def test_it_is_trained_scored_and_entered_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wmlib.agents.iris.train.IRISConfig", lambda: SMALL)
+    monkeypatch.setattr("wmlib.agents.iris.train.usual", lambda env_id: SMALL)
     out = str(tmp_path / "run")
     train = ["train", "iris", "--env", CATCH, "--steps", "80", "--out", out, "--json"]
     assert main(train) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["environment"], told["real_steps"]) == (CATCH, 80)
+    result = json.loads(capsys.readouterr().out)
+    assert (result["environment"], result["real_steps"]) == (CATCH, 80)
     assert main([*train, "--resume"]) == 0  # it is finished
     capsys.readouterr()
     assert main(["evaluate", out, "--episodes", "2", "--jobs", "1", "--json"]) == 0
@@ -280,6 +280,29 @@ def test_bools_are_frames_of_ones() -> None:
     assert torch.equal(agent.frames(255 * seen.astype(np.uint8)), frames)
 
 
+@pytest.mark.parametrize("kinds", [4, 6])
+def test_minatars_frames_become_25_words_and_are_played(kinds: int) -> None:
+    env = Planes(kinds)
+    config = dataclasses.replace(
+        MINATAR, rehearsals=1, model_after=0, actor_after=0, frames=4, stretches=2, dreams=2
+    )
+    agent, stream = fitted(config, env.observation_space, env.action_space), random_play(env, 2)
+    observations = stream.arrays()["observations"]
+    assert observations.dtype == bool and agent.words(observations).shape == (22, 25)
+    assert agent.painted(observations[0]).shape == (1, kinds, 10, 10)
+    before = weights(agent)
+    assert np.isfinite(list(agent.update(stream).values())).all()
+    assert moved(agent, before) == {"tokenizer", "model", "actor_critic"}
+    assert len(run_episode(env, agent.policy(explore=True), 0)) == 10
+    with pytest.raises(ValueError, match="multiples of 2, got frame 9 x 10"):
+        fitted(MINATAR, Planes(kinds, (9, 10)).observation_space, env.action_space)
+
+
+def test_minatars_games_have_settings_of_their_own() -> None:
+    assert usual("MinAtar/Breakout-v1") == usual("wmlib:MinAtar/Seaquest-v0") == MINATAR
+    assert usual(CATCH) == usual("Breakout-v1") == IRISConfig()
+
+
 def test_forecasts_are_those_of_one_frame_after_the_other() -> None:
     """Each word is foretold from those that were, as a plain loop finds it."""
     agent, env = IRIS(SPACES, SMALL), gym.make(CATCH)
@@ -289,14 +312,14 @@ def test_forecasts_are_those_of_one_frame_after_the_other() -> None:
     model, words, frames = agent.model, [], []
     for episode in episodes:  # of ten observations, two stretches of five each
         for begin in (0, 5):
-            told = agent.words(episode.observations[begin : begin + 5])  # (5, K)
+            known = agent.words(episode.observations[begin : begin + 5])  # (5, K)
             actions = torch.from_numpy(episode.actions[begin : begin + 4])
-            said, _ = model.read(model.sentence(told[None], actions[None]))
+            logits, _ = model.read(model.sentence(known[None], actions[None]))
             for t in range(1, 5):
                 at = t * (model.words + 1) - 1
-                best = said.words[0, at : at + model.words].argmax(-1)
-                words += (best == told[t]).tolist()
-                frames.append(bool((best == told[t]).all()))
+                best = logits.words[0, at : at + model.words].argmax(-1)
+                words += (best == known[t]).tolist()
+                frames.append(bool((best == known[t]).all()))
     found = foretell(agent, episodes)
     assert found.words == pytest.approx(np.mean(words)) and found.frames == np.mean(frames)
     assert 0 < found.words < 1
@@ -315,7 +338,7 @@ def test_other_spaces_are_refused(
     observations: gym.Space, actions: gym.Space, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        fitted(observations, actions)
+        fitted(IRISConfig(), observations, actions)
 
 
 def test_an_empty_set_of_actions_is_refused() -> None:

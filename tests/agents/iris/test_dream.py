@@ -60,13 +60,13 @@ def test_a_step_draws_what_the_sentence_says() -> None:
     after, reward, goes_on = dream.step(state, act(0), torch.Generator().manual_seed(4))
     uniform = torch.rand(K, B, generator=torch.Generator().manual_seed(4))
     tokens = torch.cat([state.tokens, N + act(0).argmax(-1, keepdim=True)], 1)
-    said, _ = dream.model.read(tokens)
-    below, _, above = said.reward[:, -1].softmax(-1).unbind(-1)
+    logits, _ = dream.model.read(tokens)
+    below, _, above = logits.reward[:, -1].softmax(-1).unbind(-1)
     torch.testing.assert_close(reward, above - below)
-    torch.testing.assert_close(goes_on, torch.sigmoid(-said.end[:, -1].diff()[:, 0]))
+    torch.testing.assert_close(goes_on, torch.sigmoid(-logits.end[:, -1].diff()[:, 0]))
     for k in range(K):
-        said, _ = dream.model.read(tokens)
-        tokens = torch.cat([tokens, draw(said.words[:, -1], uniform[k])[:, None]], 1)
+        logits, _ = dream.model.read(tokens)
+        tokens = torch.cat([tokens, draw(logits.words[:, -1], uniform[k])[:, None]], 1)
     assert torch.equal(after.tokens, tokens)
     assert torch.equal(after.features, dream.tokenizer.decode(tokens[:, -K:]))
 
@@ -88,16 +88,16 @@ def test_refreshing_a_full_memory_changes_nothing(kept: int) -> None:
     lengths = []
     for t in range(12):
         before = state
-        state, *told = dream.step(state, act(t), torch.Generator().manual_seed(t))
+        state, *outputs = dream.step(state, act(t), torch.Generator().manual_seed(t))
         lengths.append(state.tokens.shape[1])
         if lengths[-1] <= before.tokens.shape[1]:  # it was full
             frames = before.tokens[:, -(min(kept, BLOCKS - 1) * (K + 1) - 1) :]
             padded = torch.cat([frames, frames[:, :1]], 1).unflatten(1, (-1, K + 1))
             anew = dream.begin(padded[..., :K], padded[:, :-1, K] - N)
             same(dream.refreshed(before), anew)
-            again, *retold = dream.step(anew, act(t), torch.Generator().manual_seed(t))
+            again, *outputs_again = dream.step(anew, act(t), torch.Generator().manual_seed(t))
             same(state, again)
-            torch.testing.assert_close(told, retold)
+            torch.testing.assert_close(outputs, outputs_again)
         seen.append(state.tokens[:, -K:])
     assert max(lengths) == dream.model.room - 1
     assert sum(b <= a for a, b in itertools.pairwise(lengths)) >= 2
@@ -121,13 +121,13 @@ def test_nothing_counts_after_an_imagined_end() -> None:
     generator, begins = torch.Generator().manual_seed(0), torch.ones(B)
     with torch.no_grad():
         policy = torch.eye(A)[torch.randint(A, (B, 4), generator=generator)]
-        told = imagine(dream, policy, dream.begin(lived(1)[0]), 4, generator)
-    torch.testing.assert_close(told.rewards, torch.ones(4, B))
-    assert told.continues.max() < 1e-20
+        trajectory = imagine(dream, policy, dream.begin(lived(1)[0]), 4, generator)
+    torch.testing.assert_close(trajectory.rewards, torch.ones(4, B))
+    assert trajectory.continues.max() < 1e-20
     carry = network.initial(B)
-    loss = losses(network, told, begins, carry)
+    loss = losses(network, trajectory, begins, carry)
     assert float(loss.returns) == 1.0  # of four
-    richer = told._replace(rewards=told.rewards * torch.tensor([[1.0], [9], [9], [9]]))
+    richer = trajectory._replace(rewards=trajectory.rewards * torch.tensor([[1.0], [9], [9], [9]]))
     torch.testing.assert_close(losses(network, richer, begins, carry), loss)
     gradients = torch.autograd.grad(loss.critic, network.critic.bias)[0]
     torch.testing.assert_close(gradients, torch.tensor([-2.0 / 4]))  # one step of four counts

@@ -47,34 +47,34 @@ def test_a_sentence_is_frames_and_the_actions_between() -> None:
     assert tokens[0].tolist() == row
 
 
-def test_what_is_told_and_what_is_not() -> None:
+def test_what_is_a_target_and_what_is_not() -> None:
     words, _, _, first, _ = stretch()
-    told = made().targets(words, first)
-    assert told.shape == (B, T * K + T - 2)
+    targets = made().targets(words, first)
+    assert targets.shape == (B, T * K + T - 2)
     for row, start in ((0, None), (1, 4)):
         expected = []
         for t in range(T):
             begins = IGNORED if t == start else int(words[row, t, 0])
             expected += [begins, *words[row, t, 1:].tolist(), IGNORED]
-        assert told[row].tolist() == expected[1:-1]
+        assert targets[row].tolist() == expected[1:-1]
 
 
 def test_the_loss_is_the_sum_of_three_cross_entropies() -> None:
     model, (words, actions, rewards, first, ended) = made(), stretch()
     loss = model.loss(words, actions, rewards, first, ended)
-    said = model.read_stretch(words, actions, first)
+    logits = model.read_stretch(words, actions, first)
     of_words, of_rewards, of_ends = [], [], []
     for b in range(B):
         for t in range(T):
             for k in range(K):
                 at = t * (K + 1) + k - 1
                 if at >= 0 and not (k == 0 and first[b, t]):
-                    of_words.append(functional.cross_entropy(said.words[b, at], words[b, t, k]))
+                    of_words.append(functional.cross_entropy(logits.words[b, at], words[b, t, k]))
             if t and not first[b, t]:
                 sign = (rewards[b, t] > 0).long() - (rewards[b, t] < 0).long() + 1
                 at = t * (K + 1) - 1
-                of_rewards.append(functional.cross_entropy(said.reward[b, at], sign))
-                of_ends.append(functional.cross_entropy(said.end[b, at], ended[b, t].long()))
+                of_rewards.append(functional.cross_entropy(logits.reward[b, at], sign))
+                of_ends.append(functional.cross_entropy(logits.end[b, at], ended[b, t].long()))
     assert len(of_words) == B * (T * K - 1) - 1 and len(of_ends) == B * (T - 1) - 1
     for term, parts in zip(loss[1:], (of_words, of_rewards, of_ends), strict=True):
         torch.testing.assert_close(term, torch.stack(parts).mean())
@@ -83,12 +83,12 @@ def test_the_loss_is_the_sum_of_three_cross_entropies() -> None:
 
 def test_an_episode_does_not_see_the_one_before() -> None:
     model, (words, actions, _, first, _) = made(), stretch()
-    said = model.read_stretch(words, actions, first)
+    logits = model.read_stretch(words, actions, first)
     other_words, other_actions = words.clone(), actions.clone()
     other_words[:, :4], other_actions[:, :5] = (words[:, :4] + 1) % N, 1 - actions[:, :5]
     other = model.read_stretch(other_words, other_actions, first)
     begins = 4 * (K + 1)
-    for one, two in zip(said, other, strict=True):
+    for one, two in zip(logits, other, strict=True):
         moved = (one - two)[:, begins:].abs().amax((1, 2)) > 1e-4
         assert moved.tolist() == [True, False, True, True]
 
@@ -97,11 +97,11 @@ def test_reading_on_is_reading_all() -> None:
     model, (words, actions, *_) = made(), stretch()
     tokens = model.sentence(words, actions[:, 1:])
     whole, _ = model.read(tokens)
-    said, cache = model.read(tokens[:, :7])
-    torch.testing.assert_close(said.words, whole.words[:, :7], atol=1e-5, rtol=0)
+    logits, cache = model.read(tokens[:, :7])
+    torch.testing.assert_close(logits.words, whole.words[:, :7], atol=1e-5, rtol=0)
     for t in range(7, tokens.shape[1]):
-        said, cache = model.read(tokens[:, t : t + 1], cache)
-        for one, other in zip(said, whole, strict=True):
+        logits, cache = model.read(tokens[:, t : t + 1], cache)
+        for one, other in zip(logits, whole, strict=True):
             torch.testing.assert_close(one[:, 0], other[:, t], atol=1e-5, rtol=0)
 
 
@@ -135,12 +135,12 @@ def test_it_learns_a_small_world_to_the_end() -> None:
         adam.step()
     words, actions, rewards, first, ended = played(200)
     with torch.no_grad():
-        said = model.read_stretch(words, actions, first)
+        logits = model.read_stretch(words, actions, first)
     follows = ~first[:, 1:]
-    best = said.words[:, 2:].unflatten(1, (3, 3))[:, :, :2].argmax(-1)  # (B, 3, K)
+    best = logits.words[:, 2:].unflatten(1, (3, 3))[:, :, :2].argmax(-1)  # (B, 3, K)
     assert (best == words[:, 1:])[follows].all()
-    assert (said.reward[:, 2::3].argmax(-1) - 1 == rewards[:, 1:])[follows].all()
-    assert (said.end[:, 2::3].argmax(-1) == ended[:, 1:].long())[follows].all()
+    assert (logits.reward[:, 2::3].argmax(-1) - 1 == rewards[:, 1:])[follows].all()
+    assert (logits.end[:, 2::3].argmax(-1) == ended[:, 1:].long())[follows].all()
     assert float(loss.reward.detach()) < 0.05 > float(loss.end.detach())
 
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wmlib.agents.diamond.denoiser import pixels
+from wmlib.agents.diamond.denoiser import DenoiserConfig, pixels
+from wmlib.agents.diamond.reward_end import RewardEndConfig
+from wmlib.agents.diamond.unet import UNetConfig
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
 from wmlib.checkpoint import load_agent, save_agent
 from wmlib.frames import FramePolicy, frames_and_choices
@@ -69,6 +71,26 @@ class DiamondConfig:
     """largest norm of its gradient (paper: 1)"""
     clip: PositiveFloat = 100.0
     """of the others' (paper: 100)"""
+
+
+MINATAR = DiamondConfig(
+    world_model=WorldModelConfig(
+        denoiser=DenoiserConfig(network=UNetConfig(fold=1)),
+        reward_end=RewardEndConfig(channels=(32,)),
+    ),
+    behaviour=ActorCriticConfig(channels=(32,), burn_in=3, discount=0.985, entropy=0.03),
+    first=5_000, ratio=0.125, behaviour_first=2_500, behaviour_every=4,
+)  # fmt: skip
+"""What decides a run in MinAtar's games (100,000 real steps), unless it is told; all of it ours.
+
+Their frames of 10 x 10 can be halved once. The denoiser does so between its two levels, and folds
+no pixels (nor does the paper's). The behaviour begins late: on 4,400 steps of random play in
+Breakout, 79 % of next frames had exactly one ball after 800 updates, and 99 % after 2,400."""
+
+
+def usual(env_id: str) -> DiamondConfig:
+    """The configuration of a run that is told none."""
+    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else DiamondConfig()
 
 
 @typed
@@ -158,11 +180,11 @@ class Diamond:
 
     def learn(self, stream: Stream, updates: int) -> Row:
         """So many updates; the mean of what they say."""
-        said: dict[str, list[float]] = {}
+        rows: dict[str, list[float]] = {}
         for _ in range(updates):
             for name, number in self.update(stream).items():
-                said.setdefault(name, []).append(number)
-        return {name: float(np.mean(numbers)) for name, numbers in said.items()}
+                rows.setdefault(name, []).append(number)
+        return {name: float(np.mean(numbers)) for name, numbers in rows.items()}
 
     def update(self, stream: Stream) -> Row:
         """One update of the denoiser, of the reward model and, when it is due, of the behaviour."""
@@ -197,9 +219,9 @@ class Diamond:
         acting = Acting(behaviour, carry, generator)
         with torch.no_grad():  # the behaviour learns by REINFORCE
             dream = imagine(self.model, acting, start, config.horizon, generator)
-        told = losses(behaviour, dream, 1 - ended[-1], carry)
-        self._descend("behaviour", told.actor + told.critic, self.config.clip)
-        return {"dreamed": told.returns, "entropy": told.entropy, "critic": told.critic}
+        loss = losses(behaviour, dream, 1 - ended[-1], carry)
+        self._descend("behaviour", loss.actor + loss.critic, self.config.clip)
+        return {"dreamed": loss.returns, "entropy": loss.entropy, "critic": loss.critic}
 
     def _descend(self, name: str, loss: Tensor, clip: float) -> None:
         adam = self.optimisers[f"adam of {name}"]
@@ -241,10 +263,10 @@ class Diamond:
         return agent
 
 
-def fitted(observations: gym.Space, actions: gym.Space) -> Diamond:
-    """A new agent for an environment, with the default settings.
+def fitted(config: DiamondConfig, observations: gym.Space, actions: gym.Space) -> Diamond:
+    """A new agent for an environment.
 
     Raises:
         ValueError: as `Spaces.of`, or its frames have sides that do not divide.
     """
-    return Diamond(Spaces.of(observations, actions))
+    return Diamond(Spaces.of(observations, actions), config)

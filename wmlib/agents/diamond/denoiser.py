@@ -131,10 +131,10 @@ class Denoiser(nn.Module):
 
     def say(self, noisy: Tensor, around: Scales, past: Tensor, actions: Tensor) -> Tensor:
         """What the network says of noisy frames (B, C, H, W)."""
-        said: Tensor = self.network(
+        output: Tensor = self.network(
             around.input * noisy, around.noise.flatten(), past / self.config.data, actions
         )
-        return said
+        return output
 
     @torch.no_grad()
     def denoise(self, noisy: Tensor, sigma: Tensor, past: Tensor, actions: Tensor) -> Tensor:

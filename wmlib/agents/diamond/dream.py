@@ -92,9 +92,9 @@ def dream_frames(
     if actions.shape[1] < past:
         raise ValueError(f"actions must be {past} or more, got {actions.shape[1]}")
     script = actions[:, past - 1 :].unbind(1)
-    told = iter(script)
+    given = iter(script)
     dream = film(
-        denoiser, frames, actions[:, : past - 1], lambda _: next(told),
+        denoiser, frames, actions[:, : past - 1], lambda _: next(given),
         lambda: width * torch.randn(frames[:, -1].shape, generator=generator).to(frames),
         schedule(sampler or SamplerConfig()).to(frames),
     )  # fmt: skip

@@ -95,13 +95,13 @@ class RewardEnd(nn.Module):
         """
         pairs = torch.cat([frames[:-1], frames[1:]], 2).flatten(0, 1)  # ((T - 1) B, 2 C, H, W)
         seen = torch.cat([self.encoder(pairs), actions[1:].flatten(0, 1)], 1)
-        memory, said = self.initial(frames.shape[1]), []
+        memory, outputs = self.initial(frames.shape[1]), []
         for row, begins in zip(seen.unflatten(0, first[1:].shape), first[1:], strict=True):
             hidden, cell = self.cell(row, memory)
-            said.append(hidden)
+            outputs.append(hidden)
             goes_on = 1 - begins[:, None]
             memory = hidden * goes_on, cell * goes_on
-        hidden = torch.stack(said) if said else seen.new_zeros(0, *memory[0].shape)
+        hidden = torch.stack(outputs) if outputs else seen.new_zeros(0, *memory[0].shape)
         reward, end = self.head(hidden).split([3, 2], -1)
         return reward, end, memory
 

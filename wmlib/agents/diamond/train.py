@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wmlib.agents.diamond.agent import Diamond, DiamondConfig, Spaces
+from wmlib.agents.diamond.agent import Diamond, DiamondConfig, Spaces, usual
 from wmlib.learning import train_online
 from wmlib.typed import typed
 
@@ -28,9 +28,9 @@ def train_diamond(
 
     Args:
         env_id: of frames (H, W, C) of bytes or bools, and of actions to choose among.
-        config: of the run.
+        config: of the run; None for `usual(env_id)`.
     """
-    config = config or DiamondConfig()
+    config = config or usual(env_id)
     return train_online(
         lambda env: Diamond(Spaces.of(env.observation_space, env.action_space), config, seed=seed),
         env_id, steps=steps, seed=seed, first=config.first, ratio=config.ratio,

@@ -76,6 +76,31 @@ class IRISConfig:
     """largest norm of a network's gradient (paper: 10)"""
 
 
+MINATAR = IRISConfig(
+    tokenizer=TokenizerConfig(channels=(32,), codes=256),
+    world_model=WorldModelConfig(blocks=4, kept=1),
+    actor_critic=ActorCriticConfig(channels=(32,), burn_in=3, entropy=0.03),
+    first=5_000, ratio=0.125, model_after=1_000, actor_after=3_000, play_every=4,
+)  # fmt: skip
+"""What decides a run in MinAtar's games (100,000 real steps), unless it is told; all of it ours.
+
+Their frames of 10 x 10 can be halved once, into 5 x 5 words of 2 x 2 pixels (paper: 4 x 4 of 16 x
+16). Of such squares 5,000 steps of random play show 57 kinds in Breakout and 190 in Space Invaders:
+hence the codes. Frames padded to 12 x 12 can be halved twice, into 3 x 3 words: dreams are cheaper,
+but with 512 codes 86 % of Breakout's balls stood where they should after 1,000 batches, and 92 %
+with 5 x 5 words and 128 codes.
+
+A block is then five times as long as in Catch. So there are fewer of them (the ball has a trail:
+one frame tells almost all of the next) and fewer updates of the actor-critic. It begins late, for a
+frame has many words to get wrong: after 650 updates of the transformer 95 % of words were right
+and 36 % of frames."""
+
+
+def usual(env_id: str) -> IRISConfig:
+    """The configuration of a run that is told none."""
+    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else IRISConfig()
+
+
 @typed
 @dataclass(frozen=True)
 class Spaces:
@@ -172,15 +197,15 @@ class IRIS:
         generator = torch.Generator().manual_seed(self.seed * MOST_UPDATES + self.updates)
         early = self.updates < config.model_after
         for _ in range(config.rehearsals if early else 1):
-            told = self.learn_words(stream, rng, generator)
+            row = self.learn_words(stream, rng, generator)
         if self.updates == config.model_after:
             self._warn(stream)
         if self.updates >= config.model_after:
-            told |= self.learn_model(stream, rng)
+            row |= self.learn_model(stream, rng)
         if self.updates >= config.actor_after and self.updates % config.play_every == 0:
-            told |= self.learn_play(stream, rng, generator)
+            row |= self.learn_play(stream, rng, generator)
         self.updates += 1
-        return told
+        return row
 
     def learn_words(
         self, stream: Stream, rng: np.random.Generator, generator: torch.Generator
@@ -270,10 +295,10 @@ class IRIS:
         return agent
 
 
-def fitted(observations: gym.Space, actions: gym.Space) -> IRIS:
-    """A new agent for an environment, with the default settings.
+def fitted(config: IRISConfig, observations: gym.Space, actions: gym.Space) -> IRIS:
+    """A new agent for an environment.
 
     Raises:
         ValueError: as `Spaces.of`, or its frames have sides that do not divide.
     """
-    return IRIS(Spaces.of(observations, actions))
+    return IRIS(Spaces.of(observations, actions), config)

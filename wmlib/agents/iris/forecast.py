@@ -49,10 +49,10 @@ def foretell(agent: IRIS, episodes: Iterable[Episode]) -> Foretold:
         for name in ("actions", "rewards", "first", "ended")
     )  # (S, T)
     words = agent.words(arrays["observations"]).unflatten(0, (stretches, length))  # (S, T, K)
-    said = model.read_stretch(words, actions, first)
+    logits = model.read_stretch(words, actions, first)
     goes_on = ~first[:, 1:]  # (S, T - 1), where something was to be foretold
     # At an action its step is told; there, and at all words of the next frame but the last, a word.
-    tokens = said.words[:, model.words :].argmax(-1)  # (S, (T - 1) (K + 1))
+    tokens = logits.words[:, model.words :].argmax(-1)  # (S, (T - 1) (K + 1))
     right = tokens.unflatten(1, (length - 1, -1))[..., : model.words] == words[:, 1:]
 
     def share(good: Tensor) -> float:
@@ -62,6 +62,6 @@ def foretell(agent: IRIS, episodes: Iterable[Episode]) -> Foretold:
     signs = torch.sign(rewards[:, 1:]).long() + 1
     return Foretold(
         share(right.double().mean(-1)), share(right.all(-1)),
-        share(said.reward[:, at_action].argmax(-1) == signs),
-        share(said.end[:, at_action].argmax(-1) == ended[:, 1:].long()),
+        share(logits.reward[:, at_action].argmax(-1) == signs),
+        share(logits.end[:, at_action].argmax(-1) == ended[:, 1:].long()),
     )  # fmt: skip

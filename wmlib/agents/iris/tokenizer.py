@@ -73,11 +73,11 @@ class Usage(NamedTuple):
 
     def report(self) -> str:
         """In words, with what to do where it collapsed."""
-        told = f"{self.used} of {self.codes} codes in use, perplexity {self.perplexity:.1f}"
+        usage = f"{self.used} of {self.codes} codes in use, perplexity {self.perplexity:.1f}"
         if not self.collapsed:
-            return told
+            return usage
         return (
-            f"{told}: the codebook collapsed; let idle codes be renewed (renew, e.g. 20), weigh "
+            f"{usage}: the codebook collapsed; let idle codes be renewed (renew, e.g. 20), weigh "
             "commitment less, or let the tokenizer learn longer before the transformer does"
         )
 

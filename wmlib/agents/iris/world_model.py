@@ -47,8 +47,8 @@ class WorldModelLoss(NamedTuple):
     end: Tensor
 
 
-class Said(NamedTuple):
-    """What the transformer says at T tokens, logits."""
+class Logits(NamedTuple):
+    """What the transformer predicts at T tokens."""
 
     words: Tensor
     """(B, T, N) of the word that comes next"""
@@ -89,18 +89,18 @@ class WorldModel(nn.Module):
 
     def sentence(self, words: Tensor, actions: Tensor) -> Tensor:
         """Tokens (B, T K + T - 1) of frames' words (B, T, K) and the actions (B, T - 1) between."""
-        said = functional.pad(self.codes + actions, (0, 1))  # (B, T): none after the last
-        return torch.cat([words, said[..., None]], -1).flatten(1)[:, :-1]
+        between = functional.pad(self.codes + actions, (0, 1))  # (B, T): none after the last
+        return torch.cat([words, between[..., None]], -1).flatten(1)[:, :-1]
 
     def read(
         self, tokens: Tensor, cache: Cache = EMPTY, seen: Tensor | None = None
-    ) -> tuple[Said, Cache]:
+    ) -> tuple[Logits, Cache]:
         """Read tokens (B, T) more; `seen` as in `Transformer`."""
         places = torch.arange(cache.length, cache.length + tokens.shape[1], device=tokens.device)
         x, cache = self.transformer(self.tokens(tokens) + self.places(places), cache, seen)
-        return Said(self.next_word(x), self.reward(x), self.end(x)), cache
+        return Logits(self.next_word(x), self.reward(x), self.end(x)), cache
 
-    def read_stretch(self, words: Tensor, actions: Tensor, first: Tensor) -> Said:
+    def read_stretch(self, words: Tensor, actions: Tensor, first: Tensor) -> Logits:
         """What it says at all tokens of stretches; nothing before an episode's begin is seen.
 
         Args:
@@ -118,10 +118,10 @@ class WorldModel(nn.Module):
 
         There is nothing to tell where an action comes next, or another episode.
         """
-        told = words.clone()
-        told[..., 0] = words[..., 0].masked_fill(first, IGNORED)
-        silent = torch.full_like(told[..., :1], IGNORED)  # actions
-        return torch.cat([told, silent], -1).flatten(1)[:, 1:-1]
+        targets = words.clone()
+        targets[..., 0] = words[..., 0].masked_fill(first, IGNORED)
+        silent = torch.full_like(targets[..., :1], IGNORED)  # actions
+        return torch.cat([targets, silent], -1).flatten(1)[:, 1:-1]
 
     def loss(
         self, words: Tensor, actions: Tensor, rewards: Tensor, first: Tensor, ended: Tensor
@@ -134,18 +134,18 @@ class WorldModel(nn.Module):
             rewards: (B, T), with each frame; only their signs are learned.
             first, ended: (B, T) bool: whether an episode begins, or ended, with the frame.
         """
-        said = self.read_stretch(words, actions, first)
+        logits = self.read_stretch(words, actions, first)
         of_words = functional.cross_entropy(
-            said.words[:, :-1].flatten(0, 1), self.targets(words, first).flatten(),
+            logits.words[:, :-1].flatten(0, 1), self.targets(words, first).flatten(),
             ignore_index=IGNORED,
         )  # fmt: skip
         at_action = slice(self.words, None, self.words + 1)
         signs = torch.sign(rewards).long() + 1  # (B, T)
         reward, end = (
             functional.cross_entropy(
-                logits[:, at_action].flatten(0, 1),
+                predicted[:, at_action].flatten(0, 1),
                 target[:, 1:].masked_fill(first[:, 1:], IGNORED).flatten(), ignore_index=IGNORED,
             )
-            for logits, target in ((said.reward, signs), (said.end, ended.long()))
+            for predicted, target in ((logits.reward, signs), (logits.end, ended.long()))
         )  # fmt: skip
         return WorldModelLoss(of_words + reward + end, of_words, reward, end)

@@ -89,7 +89,7 @@ worth little to V: at a weight of 5, CarRacing's, it paints half of Breakout's b
 
 def usual(env_id: str) -> WorldModelsConfig:
     """The configuration of a run that is told none."""
-    return MINATAR if env_id.startswith("MinAtar/") else WorldModelsConfig()
+    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else WorldModelsConfig()
 
 
 def fitted(config: WorldModelsConfig, env: gym.Env) -> WorldModelsConfig:
