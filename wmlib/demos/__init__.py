@@ -5,6 +5,7 @@ from wmlib.demos.diffusion_drive.diffusion_drive import DiffusionDrive as Diffus
 from wmlib.demos.drive.drive import DriveTheDream as DriveTheDream
 from wmlib.demos.explorer.explorer import DreamQualityExplorer as DreamQualityExplorer
 from wmlib.demos.latents.latents import LatentSliders as LatentSliders
+from wmlib.demos.muzero_board.muzero_board import PlayConnectFour as PlayConnectFour
+from wmlib.demos.muzero_board.muzero_board import PlayTicTacToe as PlayTicTacToe
 from wmlib.demos.playground.playground import Playground as Playground
 from wmlib.demos.reward_scale.reward_scale import RewardScale as RewardScale
-from wmlib.demos.tic_tac_toe.tic_tac_toe import PlayTicTacToe as PlayTicTacToe

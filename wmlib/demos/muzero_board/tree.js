@@ -1,12 +1,13 @@
-// The tree of a search, drawn: each node as the probe reads its hidden state.
+// The tree of a search, drawn: each node as the probe reads its hidden state, or by the rules.
 
 import { make, shape } from "../page/page.js";
-import { SIDES, kindOf, named } from "./rules.js";
+import { SIDES } from "./rules.js";
 
 const MOST = 48; // nodes in a picture: those that were visited most
-const SIDE = 36; // of a board, in CSS pixels, as all lengths here
-const SLOT = 52; // between two leaves
-const LEVEL = 96; // from a node to its children
+const LEAST = 7; // side of a cell, in CSS pixels, as all lengths here
+const BOARD = 36; // width of a board whose cells need not be smaller
+const GAP = 16; // between two boards side by side
+const BELOW = 60; // from a board to those of its children
 const FAINT = 0.12; // share below which a stone is not drawn
 
 export const signed = (value) =>
@@ -23,9 +24,16 @@ export function kept(nodes, most = MOST) {
   return order.slice(0, most).map(([node]) => node);
 }
 
+// Lengths of the boards of a game: {cell, wide, high}.
+export function sizes({ rows, columns }) {
+  const cell = Math.max(LEAST, BOARD / columns);
+  return { cell, wide: columns * cell, high: rows * cell };
+}
+
 // Where each of these nodes stands: leaves side by side, a parent above the middle of its children.
 // Returns {places: Map from node to {x, y}, width, height}.
-export function layout(root, nodes) {
+export function layout(root, nodes, { wide, high }) {
+  const [slot, level] = [wide + GAP, high + BELOW];
   const shown = new Set(nodes);
   const places = new Map();
   let leaves = 0;
@@ -34,12 +42,12 @@ export function layout(root, nodes) {
     deepest = Math.max(deepest, node.depth);
     const below = node.children.filter((child) => child && shown.has(child));
     const xs = below.map(place);
-    const x = xs.length ? (xs[0] + xs.at(-1)) / 2 : (leaves++ + 0.5) * SLOT;
-    places.set(node, { x, y: 4 + node.depth * LEVEL });
+    const x = xs.length ? (xs[0] + xs.at(-1)) / 2 : (leaves++ + 0.5) * slot;
+    places.set(node, { x, y: 4 + node.depth * level });
     return x;
   };
   place(root);
-  return { places, width: leaves * SLOT, height: (deepest + 1) * LEVEL };
+  return { places, width: leaves * slot, height: (deepest + 1) * level };
 }
 
 // The line that most simulations went down.
@@ -53,75 +61,93 @@ export function mainLine(root) {
   }
 }
 
-function stones(node, side, belief, x, y) {
-  const cell = SIDE / 3;
+// What to draw in a node's cells: shares [[opponent, nothing, own], ...] for who is to move. Without a
+// probe nothing is drawn where the rules have no board.
+function seen(node, side, model) {
+  if (model.probe) return model.belief(node.state);
+  return (node.truth.cells ?? []).map((c) => [c === -side, c === 0, c === side].map(Number));
+}
+
+function stones(belief, side, columns, cell) {
+  const arm = cell / 2;
   return belief.flatMap(([theirs, , own], c) => {
-    const left = x - SIDE / 2 + (c % 3) * cell;
-    const top = y + Math.floor(c / 3) * cell;
+    const left = (c % columns) * cell;
+    const top = Math.floor(c / columns) * cell;
     const shares = side > 0 ? { X: own, O: theirs } : { X: theirs, O: own };
     const found = [];
     if (shares.X > FAINT) {
       found.push(shape("path", {
         class: "wm-x", opacity: shares.X.toFixed(2),
-        d: `M${left + 3} ${top + 3}l${cell - 6} ${cell - 6}m0 ${6 - cell}l${6 - cell} ${cell - 6}`,
+        d: `M${left + arm / 2} ${top + arm / 2}l${arm} ${arm}m0 ${-arm}l${-arm} ${arm}`,
       }));
     }
     if (shares.O > FAINT) {
       found.push(shape("circle", {
-        class: "wm-o", opacity: shares.O.toFixed(2), cx: left + cell / 2, cy: top + cell / 2,
-        r: cell / 2 - 2.5,
+        class: "wm-o", opacity: shares.O.toFixed(2), cx: left + arm, cy: top + arm,
+        r: (7 * cell) / 24,
       }));
     }
     return found;
   });
 }
 
-function grid(x, y) {
-  const [left, cell] = [x - SIDE / 2, SIDE / 3];
-  const across = [1, 2].map((i) => `M${left} ${y + i * cell}h${SIDE}M${left + i * cell} ${y}v${SIDE}`);
-  return shape("path", { class: "wm-grid", d: across.join("") });
+function grid({ rows, columns }, { cell, wide, high }) {
+  const across = Array.from({ length: rows - 1 }, (_, i) => `M0 ${(i + 1) * cell}h${wide}`);
+  const down = Array.from({ length: columns - 1 }, (_, i) => `M${(i + 1) * cell} 0v${high}`);
+  return shape("path", { class: "wm-grid", d: [...across, ...down].join("") });
 }
 
-function words(node, kind) {
+// Above a column.
+function mark(column, cell) {
+  return shape("path", { class: "wm-dropped", d: `M${(column + 0.5) * cell} -1l-4 -5h8z` });
+}
+
+function words(node, kind, rules) {
   if (!node.parent) return `Where it stands: ${signed(node.value)} for who is to move`;
   const { n, q, prior } = node.parent;
-  const rule = { game: "", taken: "; by the rules the cell is taken", past: "; by the rules the game is over before" };
-  return `${named(node.action)}, move ${node.depth} from here: ${n[node.action]} visits, `
+  const rule = { game: "", taken: `; by the rules ${rules.taken}`, past: "; by the rules the game is over before" };
+  return `${rules.named(node.action)}, move ${node.depth} from here: ${n[node.action]} visits, `
     + `${signed(q[node.action])} for who makes it, policy ${percent(prior[node.action])}${rule[kind]}`;
 }
 
-// A picture of trees: {element, draw(tree, cells, turn, lines), clear}. `cells` and `turn` are those
+// A picture of a game's trees: {element, draw(tree, cells, turn), clear}. `cells` and `turn` are those
 // of the root.
-export function treePicture() {
-  const svg = shape("svg", { class: "wm-tree", role: "img" });
+export function treePicture(rules) {
+  const board = sizes(rules);
+  const svg = shape("svg", { class: "wm-tree", role: "img", style: `--wm-stroke: ${board.cell / 6}` });
   const scroll = make("div", { class: "wm-tree-scroll", role: "group", "aria-label": "Tree of the search" }, svg);
+  // The board of a node, which is drawn once, and the column that a stone was dropped in.
+  const pictureOf = (node, side, belief) => shape("g", {},
+    shape("rect", { width: board.wide, height: board.high, rx: 3 }),
+    grid(rules, board),
+    ...stones(belief, side, rules.columns, board.cell),
+    ...(rules.drops && node.parent ? [mark(node.action, board.cell)] : []));
   let drawn = null; // the tree of the last picture
   let held = false; // whether the reader has moved it to where they want it
   for (const event of ["pointerdown", "wheel", "keydown"]) {
     scroll.addEventListener(event, () => (held = true), { passive: true });
   }
-  const draw = (tree, cells, turn, lines) => {
+  const draw = (tree, cells, turn) => {
     const nodes = kept(tree.nodes);
-    const { places, width, height } = layout(tree.root, nodes);
+    const { places, width, height } = layout(tree.root, nodes, board);
     const main = new Set(mainLine(tree.root));
     const edges = [];
     const boards = [];
     for (const node of nodes) {
       const { x, y } = places.get(node);
-      const kind = kindOf(node, cells, turn, lines);
+      const kind = rules.kindOf(node, cells, turn);
       const side = node.depth % 2 ? -turn : turn; // who is to move there
       const group = shape("g", { class: `wm-node wm-${kind}${main.has(node) ? " wm-main" : ""}` },
-        shape("rect", { x: x - SIDE / 2, y, width: SIDE, height: SIDE, rx: 3 }),
-        grid(x, y),
-        ...stones(node, side, node.belief ??= tree.model.belief(node.state), x, y));
+        node.picture ??= pictureOf(node, side, seen(node, side, tree.model)));
+      node.picture.setAttribute("transform", `translate(${x - board.wide / 2} ${y})`);
       const title = shape("title");
-      title.textContent = words(node, kind);
+      title.textContent = words(node, kind, rules);
       group.prepend(title);
       const lower = node.parent
         ? [node.parent.n[node.action], signed(node.parent.q[node.action]), percent(node.parent.prior[node.action])]
         : [tree.nodes.length - 1, signed(node.value), SIDES[side]];
       lower.forEach((text, i) => {
-        const label = shape("text", { x, y: y + SIDE + 11 + 11 * i, "text-anchor": "middle" });
+        const label = shape("text", { x, y: y + board.high + 11 + 11 * i, "text-anchor": "middle" });
         label.textContent = text;
         group.append(label);
       });
@@ -130,7 +156,7 @@ export function treePicture() {
         const above = places.get(node.parent);
         const share = node.parent.prior[node.action];
         edges.push(shape("line", {
-          class: "wm-edge", x1: above.x, y1: above.y + SIDE + 36, x2: x, y2: y,
+          class: "wm-edge", x1: above.x, y1: above.y + board.high + 36, x2: x, y2: y,
           "stroke-width": (0.75 + 3 * share).toFixed(2),
         }));
       }
@@ -138,7 +164,7 @@ export function treePicture() {
     svg.setAttribute("width", width);
     svg.setAttribute("height", height);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.setAttribute("aria-label", told(tree));
+    svg.setAttribute("aria-label", told(tree, rules));
     svg.replaceChildren(...edges, ...boards);
     if (tree !== drawn) [drawn, held] = [tree, false];
     scroll.tabIndex = 0; // so that keys scroll it, in every browser
@@ -156,10 +182,10 @@ export function treePicture() {
 }
 
 // A tree in a sentence.
-export function told(tree) {
+export function told(tree, rules) {
   const count = tree.nodes.length - 1;
   if (!count) return "The root alone: no simulation";
-  const line = mainLine(tree.root).map((node) => named(node.action)).slice(0, 4).join("; ");
+  const line = mainLine(tree.root).map((node) => rules.named(node.action)).slice(0, 4).join("; ");
   const begun = `A tree of ${count} simulation${count === 1 ? "" : "s"}`;
   return `${begun}. Most went down this line: ${line}`;
 }

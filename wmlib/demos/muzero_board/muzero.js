@@ -60,18 +60,20 @@ function scaled(state) {
 }
 
 export class MuZero {
-  constructor(arrays, { networks, inputs, actions, discount }) {
+  constructor(arrays, { networks, inputs, actions, discount, probe }) {
     const { state, units, layers, atoms } = networks;
     const below = Math.max(1, layers - 1);
     const bins = 2 * atoms + 1;
-    Object.assign(this, { actions, discount, size: state });
+    Object.assign(this, { actions, discount, size: state, cells: inputs / 2 });
     this.h = new Mlp(arrays, "h", inputs, units, layers, state);
     this.g = new Mlp(arrays, "g", state + actions, units, below, state + bins);
     this.f = new Mlp(arrays, "f", state, units, below, actions + bins);
     this.valueAtoms = take(arrays, "values.atoms", [bins]);
     this.rewardAtoms = take(arrays, "rewards.atoms", [bins]);
-    this.probe = take(arrays, "probe.weight", [3 * actions, state]);
-    this.probeBias = take(arrays, "probe.bias", [3 * actions]);
+    this.probe = probe && {
+      weight: take(arrays, "probe.weight", [3 * this.cells, state]),
+      bias: take(arrays, "probe.bias", [3 * this.cells]),
+    };
   }
 
   // h and f of a board as who is to move sees it: 1 own, -1 the opponent's, 0 empty.
@@ -103,8 +105,8 @@ export class MuZero {
   // How likely each cell holds the opponent's stone, nothing, an own one, as the probe reads a state:
   // shares [[opponent, nothing, own], ...]. (Least squares say numbers below 0 and above 1, too.)
   belief(state) {
-    const out = dense(this.probe, this.probeBias, state, new Float64Array(3 * this.actions));
-    return Array.from({ length: this.actions }, (_, c) => {
+    const out = dense(this.probe.weight, this.probe.bias, state, new Float64Array(3 * this.cells));
+    return Array.from({ length: this.cells }, (_, c) => {
       const three = Array.from(out.subarray(3 * c, 3 * c + 3), (v) => Math.min(Math.max(v, 1e-9), 1));
       const sum = three.reduce((a, b) => a + b);
       return three.map((v) => v / sum);
@@ -200,9 +202,8 @@ export class Tree {
   }
 }
 
-// A tree at a board, with so many simulations still to come.
-export function think(model, cells) {
-  const legal = cells.map((c) => c === 0);
+// A tree at a board, where so much is legal, with all simulations still to come.
+export function think(model, cells, legal) {
   const root = model.root(cells);
   return new Tree(model, { ...root, prior: masked(root.prior, legal) }, legal);
 }

@@ -1,16 +1,16 @@
-// Play tic-tac-toe against MuZero, and watch its tree grow while it thinks.
+// Play a board game against MuZero, and watch its tree grow while it thinks.
 
 import "../page/page.css";
-import "./tic_tac_toe.css";
+import "./muzero_board.css";
 import { unpack } from "../page/engine.js";
 import { Clock, button, fact, make, mount, prefersStillness, slider } from "../page/page.js";
 import { MuZero, think, withoutPolicy } from "./muzero.js";
-import { SIDES, boardAfter, kindOf, named, outcome, turnAfter } from "./rules.js";
+import { Rules, SIDES, turnAfter } from "./rules.js";
 import { percent, signed, treePicture } from "./tree.js";
 
-const NAME = "Play tic-tac-toe against MuZero";
 const MOST = 200; // simulations
 const SECONDS = 1.5; // that a thought takes on the page
+const BUDGET = 12; // milliseconds of a frame in which the tree may grow
 const EVERY = 0.12; // seconds between two pictures of a tree
 const REST = 0.8; // seconds between two moves when it plays both sides
 
@@ -18,7 +18,7 @@ function build(root, model) {
   const { header, arrays } = unpack(model.get("weights"));
   const agent = new MuZero(arrays, header);
   const blind = withoutPolicy(agent);
-  const { lines } = header;
+  const rules = new Rules(header);
   let moves = [...model.get("moves")];
   let simulations = model.get("simulations");
   let mine = 1; // the reader's side: X
@@ -28,8 +28,10 @@ function build(root, model) {
   let owed, undrawn, resting;
 
   // What is on the page.
-  const cellButtons = Array.from({ length: 9 }, (_, cell) =>
-    make("button", { type: "button", class: "wm-cell", onclick: () => place(cell) }));
+  const cellsShown = Array.from({ length: rules.size }, () => make("span", { class: "wm-cell" }));
+  const places = Array.from({ length: rules.actions }, (_, action) =>
+    make("button", { type: "button", class: "wm-place", onclick: () => place(action) },
+      ...rules.cellsOf(action).map((cell) => cellsShown[cell])));
   const status = make("p", { class: "wm-status", role: "status" });
   const alone = button("Let it play both sides", () => (clock.running && both ? pause() : playBoth()), { "data-main": true });
   const once = button("Let it move", () => {
@@ -58,9 +60,9 @@ function build(root, model) {
   const facts = {
     count: fact("Simulations of this thought"),
     value: fact("What it expects, from −1 to +1"),
-    beyond: fact("Nodes past the end, or on taken cells"),
+    beyond: fact(`Nodes past the end, or ${rules.drops ? "in full columns" : "on taken cells"}`),
   };
-  const picture = treePicture();
+  const picture = treePicture(rules);
   const rows = make("tbody");
   const table = make("details", { class: "wm-more" },
     make("summary", {}, "The moves at the root, in numbers"),
@@ -72,7 +74,12 @@ function build(root, model) {
   root.append(
     make("div", { class: "wm-board" },
       make("div", {},
-        make("div", { class: "wm-cells", role: "group", "aria-label": "Board" }, ...cellButtons),
+        make("div", {
+          class: rules.drops ? "wm-places wm-drops" : "wm-places",
+          style: `--wm-columns: ${rules.columns}`,
+          role: "group",
+          "aria-label": rules.drops ? "Board, each column from below" : "Board",
+        }, ...places),
         status),
       make("div", {},
         make("div", { class: "wm-row" }, first, second, back, once, alone),
@@ -83,9 +90,12 @@ function build(root, model) {
           "Keys, while the demo has the focus: Tab and Enter to move, Escape stops it."))),
     picture.element,
     make("p", { class: "wm-note" },
-      "Each node is drawn as a probe reads its hidden state: nobody asked the model to know the board. "
+      (agent.probe
+        ? "Each node is drawn as a probe reads its hidden state: nobody asked the model to know the board. "
+        : "Each node is drawn by the rules, which the page knows; the model has its hidden state, and no rules. "
+        + "A mark above it points at the column of the last move. ")
       + "Below it stand its visits, what the move earned for who made it, and the policy’s share. The wider "
-      + "an edge, the larger that share. Dashed: by the rules the game is over there, or the cell is taken. "
+      + `an edge, the larger that share. Dashed: by the rules the game is over there, or ${rules.taken}. `
       + "The nodes that were visited most are drawn."),
     table);
 
@@ -96,8 +106,8 @@ function build(root, model) {
 
   // Where the game stands.
   function now() {
-    const cells = boardAfter(moves);
-    return { cells, turn: turnAfter(moves.length), ...outcome(cells, lines) };
+    const cells = rules.after(moves);
+    return { cells, turn: turnAfter(moves.length), ...rules.outcome(cells) };
   }
 
   function reset(side) {
@@ -108,14 +118,16 @@ function build(root, model) {
   }
 
   // The reader moves.
-  function place(cell) {
+  function place(action) {
     const { cells, turn, over } = now();
     if (over) return say(`${verdict()} Begin a new game, or take back.`);
-    if (cells[cell]) return say(`The ${named(cell)} is taken.`);
+    if (rules.landing(cells, action) === undefined) {
+      return say(rules.drops ? `Column ${action + 1} is full.` : `The ${rules.named(action)} is taken.`);
+    }
     stop();
     both = false;
     mine = turn; // whoever moves for a side has it
-    set([...moves, cell]);
+    set([...moves, action]);
     if (now().over) say(verdict());
     else begin();
     return undefined;
@@ -142,7 +154,8 @@ function build(root, model) {
   // It begins to think.
   function begin() {
     const { cells, turn } = now();
-    thought = { tree: think(asked ? agent : blind, cells.map((c) => (c ? c * turn : 0))), cells, turn };
+    const seen = cells.map((c) => (c ? c * turn : 0)); // by who is to move
+    thought = { tree: think(asked ? agent : blind, seen, rules.legal(cells)), cells, turn };
     [owed, undrawn, resting] = [0, 0, 0];
     alone.textContent = both ? "Pause" : "Let it play both sides";
     root.dataset.running = "true";
@@ -151,7 +164,8 @@ function build(root, model) {
     clock.start();
   }
 
-  // As time goes by: some simulations, a picture now and then, and in the end a move.
+  // As time goes by: some simulations, but not for long, a picture now and then, and in the end a
+  // move.
   function tick(passed) {
     if (resting > 0) {
       resting -= passed;
@@ -160,21 +174,26 @@ function build(root, model) {
     }
     const { tree } = thought;
     const grown = () => tree.nodes.length - 1;
-    owed = prefersStillness() ? simulations : owed + (passed * Math.max(simulations, 10)) / SECONDS;
-    while (grown() < Math.min(owed, simulations)) tree.grow();
+    const still = prefersStillness();
+    owed = still ? simulations : owed + (passed * Math.max(simulations, 10)) / SECONDS;
+    const end = performance.now() + BUDGET;
+    while (grown() < Math.min(owed, simulations)) {
+      tree.grow();
+      if (performance.now() >= end) break;
+    }
     if (grown() >= simulations) return decide();
     undrawn += passed;
-    if (undrawn < EVERY) return;
+    if (still || undrawn < EVERY) return;
     undrawn = 0;
     draw();
   }
 
   function decide() {
     const { tree, turn } = thought;
-    const cell = tree.choice;
+    const action = tree.choice;
     model.set("visits", Array.from(tree.root.n));
-    set([...moves, cell]);
-    const moved = `${SIDES[turn]}: ${named(cell)}.`;
+    set([...moves, action]);
+    const moved = `${SIDES[turn]}: ${rules.named(action)}.`;
     if (now().over) {
       stop();
       say(`${moved} ${verdict()}`);
@@ -214,7 +233,7 @@ function build(root, model) {
 
   function verdict() {
     const { winner } = now();
-    return winner ? `Three in a row: ${SIDES[winner]} wins.` : "A draw.";
+    return winner ? `${rules.won}: ${SIDES[winner]} wins.` : "A draw.";
   }
 
   // The moves so far, on the page and in Python.
@@ -227,10 +246,15 @@ function build(root, model) {
 
   function show() {
     const { cells, line } = now();
-    cellButtons.forEach((element, cell) => {
-      element.textContent = SIDES[cells[cell]];
-      element.setAttribute("aria-label", `${named(cell)}: ${SIDES[cells[cell]] || "empty"}`);
+    const last = moves.length ? rules.landing(rules.after(moves.slice(0, -1)), moves.at(-1)) : null;
+    cellsShown.forEach((element, cell) => {
+      element.textContent = element.dataset.side = SIDES[cells[cell]];
+      element.classList.toggle("wm-last", cell === last);
       element.classList.toggle("wm-won", line.includes(cell));
+    });
+    places.forEach((element, action) => {
+      const stones = rules.cellsOf(action).reverse().map((cell) => SIDES[cells[cell]]).filter(Boolean);
+      element.setAttribute("aria-label", `${rules.named(action)}: ${stones.join(", ") || "empty"}`);
     });
     root.dataset.moves = moves.length;
     draw();
@@ -248,14 +272,14 @@ function build(root, model) {
     const { tree, cells, turn } = thought;
     const { n, q, prior, value } = tree.root;
     const count = tree.nodes.length - 1;
-    picture.draw(tree, cells, turn, lines);
-    const beyond = tree.nodes.filter((node) => kindOf(node, cells, turn, lines) !== "game").length;
+    picture.draw(tree, cells, turn);
+    const beyond = tree.nodes.filter((node) => rules.kindOf(node, cells, turn) !== "game").length;
     const best = count ? q[tree.choice] : value;
     facts.count.value.textContent = count;
     facts.value.value.textContent = `${signed(best)} for ${SIDES[turn]}`;
     facts.beyond.value.textContent = count ? `${beyond} of ${count}` : "–";
     rows.replaceChildren(...[...n.keys()].filter((a) => tree.legal[a]).map((a) =>
-      make("tr", {}, make("th", { scope: "row" }, named(a)),
+      make("tr", {}, make("th", { scope: "row" }, rules.named(a)),
         ...[percent(prior[a]), String(n[a]), n[a] ? signed(q[a]) : "–"].map((text) => make("td", {}, text)))));
     root.dataset.nodes = count;
   }
@@ -283,5 +307,6 @@ function build(root, model) {
 }
 
 export default {
-  render: ({ model, el }) => mount(el, NAME, (root) => build(root, model)),
+  render: ({ model, el }) =>
+    mount(el, `Play ${model.get("title")} against MuZero`, (root) => build(root, model)),
 };
