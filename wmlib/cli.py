@@ -233,8 +233,13 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("folder", type=Path, help="of a trained agent")
     score.add_argument(
         "--opponent",
-        help="perfect or random: a board game needs one, and prints wins, draws and losses",
+        help="perfect (not on Connect Four), random or mcts: a board game needs one, and prints "
+        "wins, draws and losses",
     )
+    score.add_argument(
+        "--rollouts", type=int,
+        help="of each move of mcts, a tree search that is told the rules (default: 1000)",
+    )  # fmt: skip
     score.add_argument(
         "--simulations", type=int,
         help="of each of MuZero's searches (default: 50 on a board, else as in training; 0: none)",
