@@ -189,7 +189,8 @@ def parser() -> argparse.ArgumentParser:
     _whole_run(
         planner, 1_000_000, "tic-tac-toe, connect-four or a registered id",
         "real steps, after which no more games begin: on a board 512 are played side by side, each "
-        "with up to 8 random moves and one of its own, so the last ones may take 4,608 more",
+        "with up to 8 random moves and one of its own, so the last ones may take 4,608 more; "
+        "on Connect Four up to 16 and 8,704",
     )  # fmt: skip
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)

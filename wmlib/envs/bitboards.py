@@ -88,4 +88,5 @@ class Bitboards:
             won = self.won(mine | before[:, None])
             if won.shape[1]:
                 first[who] = np.where(won.any(1), 2 * won.argmax(1) + who, first[who])
-        return np.sign(first[1] - first[0])
+        ends: np.ndarray = np.sign(first[1] - first[0])
+        return ends
