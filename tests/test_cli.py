@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from wmlib import cli, commands
-from wmlib.agents.muzero import ONE_PLAYER, MuZeroConfig, NetworkConfig
+from wmlib.agents.muzero import ONE_PLAYER, MuZero, MuZeroConfig, NetworkConfig, Spaces
 from wmlib.agents.world_models.agent import Agent
 from wmlib.agents.world_models.config import WorldModelsConfig
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
@@ -28,6 +28,7 @@ from wmlib.artifacts import artifact
 from wmlib.checkpoint import load_checkpoint, made_by, save_checkpoint, save_module
 from wmlib.cli import main
 from wmlib.collecting import CollectError
+from wmlib.envs.boards import ConnectFour
 from wmlib.episodes import Episode
 from wmlib.replay import Replay
 from wmlib.training import seeded
@@ -398,12 +399,18 @@ def test_muzero_is_trained_and_plays_matches(
         assert (told["opponent"], told["simulations"], told["episodes"]) == (opponent, 5, 11)
         assert told["wins"] + told["draws"] + told["losses"] == 11
         assert opponent == "random" or told["wins"] == 0
+    assert main([*match, "mcts", "--rollouts", "20", "--record"]) == 0
+    told = said(capsys)
+    assert told["rollouts"] == 20 and told["wins"] + told["draws"] + told["losses"] == 11
     assert set(load_checkpoint(tmp_path / "run" / "agent.safetensors", "muzero")[1]["scored"]) == {
-        "perfect", "random"
+        "perfect", "random", "mcts-20"
     }  # fmt: skip
+    wanted = "--opponent must be perfect, random or mcts on a board, got"
     for wrong, message in (
-        ([*match, "clever"], "--opponent must be perfect or random on a board, got 'clever'"),
-        ([*match[:-1]], "--opponent must be perfect or random on a board, got none"),
+        ([*match, "clever"], f"{wanted} 'clever'"),
+        ([*match[:-1]], f"{wanted} none"),
+        ([*match, "mcts", "--rollouts", "0"], "rollouts must be at least 1, got 0"),
+        ([*match, "random", "--rollouts", "9"], "--rollouts is for --opponent mcts, got random"),
         ([*match, "random", "--simulations", "-1"], "simulations must be at least 0, got -1"),
         ([*match, "random", "--action-repeat", "3"], "--action-repeat is not for tic-tac-toe"),
         (train, "go on with it by --resume"),
@@ -428,6 +435,18 @@ def test_muzero_is_trained_and_scored_on_an_environment(
     assert main([*score, "--opponent", "random"]) == 2
     assert "--opponent is for board games" in capsys.readouterr().err
     assert main([*train, "--resume"]) == 0
+
+
+def test_no_perfect_player_of_connect_four_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    game, tiny = ConnectFour(), MuZeroConfig(NetworkConfig(state=4, units=8))
+    made = {"environment": game.name, "steps": 0}
+    MuZero(Spaces.of(game), tiny).save(tmp_path, made)
+    match = ["evaluate", str(tmp_path), "--episodes", "2", "--simulations", "0", "--opponent"]
+    assert main([*match, "perfect"]) == 2
+    assert "which connect-four has too many of" in capsys.readouterr().err
+    assert main([*match, "mcts", "--rollouts", "2"]) == 0
 
 
 def test_opponents_are_for_board_games(folder: Path, capsys: pytest.CaptureFixture) -> None:

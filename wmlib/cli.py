@@ -189,7 +189,8 @@ def parser() -> argparse.ArgumentParser:
     _whole_run(
         planner, 1_000_000, "tic-tac-toe, connect-four or a registered id",
         "real steps, after which no more games begin: on a board 512 are played side by side, each "
-        "with up to 8 random moves and one of its own, so the last ones may take 4,608 more",
+        "with up to 8 random moves and one of its own, so the last ones may take 4,608 more; "
+        "on Connect Four up to 16 and 8,704",
     )  # fmt: skip
 
     vision = _command(parts, "vision", "V, the autoencoder, from collected frames", run_vision)
@@ -233,8 +234,13 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("folder", type=Path, help="of a trained agent")
     score.add_argument(
         "--opponent",
-        help="perfect or random: a board game needs one, and prints wins, draws and losses",
+        help="perfect (not on Connect Four), random or mcts: a board game needs one, and prints "
+        "wins, draws and losses",
     )
+    score.add_argument(
+        "--rollouts", type=int,
+        help="of each move of mcts, a tree search that is told the rules (default: 1000)",
+    )  # fmt: skip
     score.add_argument(
         "--simulations", type=int,
         help="of each of MuZero's searches (default: 50 on a board, else as in training; 0: none)",

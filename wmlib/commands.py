@@ -73,7 +73,8 @@ def run_evaluate(options: argparse.Namespace) -> Result:
         return _match(options, agent)
     searches = isinstance(agent, MuZero)
     for name, takes, what in (
-        ("opponent", False, "board games"), ("simulations", searches, "agents that search")
+        ("opponent", False, "board games"), ("rollouts", False, "board games"),
+        ("simulations", searches, "agents that search"),
     ):  # fmt: skip
         if getattr(options, name) is not None and not takes:
             raise ValueError(f"--{name} is for {what}, this agent plays {agent.environment}")
@@ -97,23 +98,30 @@ def _match(options: argparse.Namespace, agent: MuZero) -> Result:
     """A match of many games, in which the players begin in turns."""
     from wmlib.checkpoint import record_score
     from wmlib.envs.boards import PerfectPlayer, RandomPlayer, board
+    from wmlib.envs.mcts import MCTSPlayer
     from wmlib.matches import play_match
 
-    kinds: dict[str, Any] = {"perfect": PerfectPlayer, "random": RandomPlayer}
+    kinds: dict[str, Any] = {"perfect": PerfectPlayer, "random": RandomPlayer, "mcts": MCTSPlayer}
     if options.opponent not in kinds:
         got = "none" if options.opponent is None else repr(options.opponent)
-        raise ValueError(f"--opponent must be perfect or random on a board, got {got}")
+        raise ValueError(f"--opponent must be perfect, random or mcts on a board, got {got}")
+    name, how = options.opponent, {}
+    if name == "mcts":
+        how = {"rollouts": 1000 if options.rollouts is None else options.rollouts}
+        name = f"mcts-{how['rollouts']}"
+    elif options.rollouts is not None:
+        raise ValueError(f"--rollouts is for --opponent mcts, got {name}")
     if options.action_repeat is not None:
         raise ValueError(f"--action-repeat is not for {agent.environment}")
     game = board(agent.environment)
     given = {} if options.simulations is None else {"simulations": options.simulations}
-    player, opponent = agent.player(game, **given), kinds[options.opponent](game)
+    player, opponent = agent.player(game, **given), kinds[options.opponent](game, **how)
     match = play_match(game, player, opponent, options.episodes, options.seed)
     outcome = dataclasses.asdict(match)
     if options.record:
-        record_score(options.folder / agent.FILE, agent.KIND, {options.opponent: outcome})
+        record_score(options.folder / agent.FILE, agent.KIND, {name: outcome})
     return {
-        "environment": agent.environment, "opponent": options.opponent,
+        "environment": agent.environment, "opponent": options.opponent, **how,
         "simulations": player.simulations, "episodes": options.episodes, **outcome,
     }  # fmt: skip
 

@@ -4,7 +4,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from wmlib.agents.muzero import GymWorld, MuZero, MuZeroConfig, NetworkConfig, Spaces, usual
+from wmlib.agents.muzero import (
+    CONNECT_FOUR,
+    GymWorld,
+    MuZero,
+    MuZeroConfig,
+    NetworkConfig,
+    Spaces,
+    usual,
+)
 from wmlib.agents.muzero.self_play import play
 from wmlib.evaluation import evaluate
 
@@ -89,7 +97,8 @@ def test_what_it_cannot_play_in_is_refused() -> None:
 
 
 def test_each_kind_of_world_has_its_usual_settings() -> None:
-    assert usual(2) == MuZeroConfig()
+    assert usual(2) == usual(2, "tic-tac-toe") == MuZeroConfig()
+    assert usual(2, "connect-four") == CONNECT_FOUR
     alone = usual(1)
     assert alone.random_moves == 0 and alone.discount < 1
     assert alone.networks.value_support >= 1 / (1 - alone.discount)  # of rewards of 1, for ever

@@ -7,7 +7,7 @@ tree of them. Nothing in it paints: a hidden state need not say what the world l
 
 from wmlib.agents.muzero.agent import MuZero, MuZeroPlayer, MuZeroPolicy, losses
 from wmlib.agents.muzero.buffer import Batch, Buffer, Played
-from wmlib.agents.muzero.config import ONE_PLAYER, MuZeroConfig, Spaces, usual
+from wmlib.agents.muzero.config import CONNECT_FOUR, ONE_PLAYER, MuZeroConfig, Spaces, usual
 from wmlib.agents.muzero.gym_world import GymWorld
 from wmlib.agents.muzero.networks import NetworkConfig, Networks, Support
 from wmlib.agents.muzero.search import Root, Searched, Step, masked, search, with_noise
@@ -15,6 +15,7 @@ from wmlib.agents.muzero.self_play import World, play
 from wmlib.agents.muzero.train import train_muzero
 
 __all__ = [
+    "CONNECT_FOUR",
     "ONE_PLAYER",
     "Batch",
     "Buffer",

@@ -83,9 +83,23 @@ the sizes, the simulations (paper: 50), the discount (paper: 0.997), the horizon
 target of 50 real rewards rests less on what a young network says), alpha (0.3, as above;
 pseudocode: 0.25), the learning rate (pseudocode: 0.05 at first) and what is ours above."""
 
+CONNECT_FOUR = MuZeroConfig(
+    networks=NetworkConfig(state=128, units=256), horizon=None, unroll=3, noise=0.25,
+    temperatures=(1.0, 0.5, 0.25), random_moves=16, reanalyze=0.0, capacity=400_000, ratio=0.015,
+    average_rate=0.005,
+)  # fmt: skip
+"""What decides a run on Connect Four, unless it is told (all ours, but what the paper has as well:
+rewards to the end of a game). Most of its time goes into seeing what wins, one of 69 lines. That
+takes many different positions: more random moves, new games in place of old positions searched
+anew, and fewer updates for each of them. (With twice as many, a young network knew half of the wins
+in games it had learned from, and a quarter of those in new ones.)
+"""
 
-def usual(players: int) -> MuZeroConfig:
-    """The configuration of a run that is told none."""
+
+def usual(players: int, name: str = "") -> MuZeroConfig:
+    """The configuration of a run that is told none, in a world of so many players and that name."""
+    if name == "connect-four":
+        return CONNECT_FOUR
     return ONE_PLAYER if players == 1 else MuZeroConfig()
 
 

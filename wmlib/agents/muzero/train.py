@@ -48,7 +48,7 @@ def train_muzero(
         steps: real ones, or a few more. The games that are under way then are cut off, after one
             move at least: of `config.games` side by side, each takes one, and its random ones.
         seed: of everything that is random.
-        config: of the run; None: as `usual` for that number of players.
+        config: of the run; None: as `usual` for that world.
         folder: where the run is kept, and its result; None keeps nothing.
         resume: go on with the run in `folder`.
         marks: real steps, from 1 to `steps`; rising.
@@ -64,7 +64,7 @@ def train_muzero(
         DamagedFileError: the state of the run was cut short or altered.
     """
     spaces = Spaces.of(world)
-    config = config or usual(spaces.players)
+    config = config or usual(spaces.players, getattr(world, "name", ""))
     agent = MuZero(spaces, config, seed=seed)
     for mark in marks:
         check_type("a mark", mark, Annotated[int, Field(ge=1, le=steps)])
