@@ -179,8 +179,8 @@ def losses(
     logs, entropy = actor.log_probability(read, dream.actions)  # (T, S) each
     actor_loss = -(weights * (logs * advantages + config.entropy * entropy)).mean()
     critic_loss = (weights * critic.loss(read, returns)).mean()
-    loss = BehaviourLoss(actor_loss, critic_loss, returns.mean(), entropy.mean().detach())
-    return loss, returns
+    told = BehaviourLoss(actor_loss, critic_loss, returns.mean(), entropy.mean().detach())
+    return told, returns
 
 
 def replay_loss(

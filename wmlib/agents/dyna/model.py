@@ -115,11 +115,11 @@ class NeuralModel:
         target = torch.from_numpy(change / self._unit).view(members, -1, size)  # (E, B, D)
         paid = torch.from_numpy(some.rewards).view(members, -1)  # (E, B)
         ended = target[..., 0].isnan()  # (E, B)
-        outputs = self.network(inputs)  # (E, B, D + 2)
-        off = (outputs[..., :size] - target).masked_fill(ended[..., None], 0.0)  # (E, B, D)
-        loss = off.square().mean() + (outputs[..., size] - paid).square().mean()
+        said = self.network(inputs)  # (E, B, D + 2)
+        off = (said[..., :size] - target).masked_fill(ended[..., None], 0.0)  # (E, B, D)
+        loss = off.square().mean() + (said[..., size] - paid).square().mean()
         loss = loss + nn.functional.binary_cross_entropy_with_logits(
-            outputs[..., -1], ended.float(), pos_weight=self._end_weight
+            said[..., -1], ended.float(), pos_weight=self._end_weight
         )
         self._loss = descend(self._optimiser, loss, "the model")
 
@@ -144,13 +144,13 @@ class NeuralModel:
         rows, size = len(given), self.buffer.size
         inputs = self._inputs(given, np.atleast_1d(actions))
         with torch.inference_mode():
-            outputs = self.network(inputs.expand(self.config.members, -1, -1)).numpy()
+            said = self.network(inputs.expand(self.config.members, -1, -1)).numpy()
         chosen = self._rng.integers(self.config.members, size=rows)
-        outputs = outputs[chosen, np.arange(rows)]  # (B, D + 2)
-        next_states = given + self._unit * outputs[:, :size]  # (B, D)
-        log_odds = outputs[:, -1] - math.log(self.config.end_weight)  # (B,) of an end
+        said = said[chosen, np.arange(rows)]  # (B, D + 2)
+        next_states = given + self._unit * said[:, :size]  # (B, D)
+        log_odds = said[:, -1] - math.log(self.config.end_weight)  # (B,) of an end
         next_states[self._rng.random(rows) < 1 / (1 + np.exp(-log_odds))] = np.nan
-        rewards = outputs[:, size]
+        rewards = said[:, size]
         return (next_states[0], rewards[0]) if np.ndim(states) == 1 else (next_states, rewards)
 
     def _inputs(self, states: Floats, actions: Integers) -> Tensor:
