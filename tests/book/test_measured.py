@@ -258,6 +258,30 @@ def test_who_plays_pixelcatch_is_told_with_all_their_seeds() -> None:
             assert f"random {means['random']}" in told and "five seeds each" in told
 
 
+def test_who_plays_breakout_is_told_with_all_their_seeds() -> None:
+    told, of = line("| Breakout of MinAtar"), dict[str, list[Row]]()
+    for row in rows("arena"):
+        if row["world"] == "MinAtar/Breakout-v1":
+            assert row["real_steps"] == 100_000
+            assert [len(one["returns"]) for one in row["evaluations"]] == [100] * 3
+            of.setdefault(row["agent"], []).append(row)
+    for agent, found in of.items():
+        scores = [float(np.mean(row["evaluations"][-1]["returns"])) for row in found]
+        mean = f"{np.mean(scores):.2f}"
+        spread = f" ({min(scores):.2f} to {max(scores):.2f})" if len(scores) > 1 else ""
+        assert f"random {mean};" in told if agent == "random" else f"**{mean}**{spread}" in told
+        assert agent in told.split("--agents ")[1].split()[0].split(",")
+        assert len(scores) == 3 or f" {('one', 'two')[len(scores) - 1]} of " in told
+        if "@" in agent or agent == "world-models":
+            assert all(abs(row["updates"] - 12_500) < 100 for row in found)
+    kept = {
+        weight: np.mean([row["kept"] for row in rows("ball") if row["weight"] == weight])
+        for weight in (1.0, 100.0)
+    }
+    assert f"in {100 * kept[1.0]:.0f} % of unseen frames at the paper's weight" in told
+    assert f"in {100 * kept[100.0]:.0f} % at the weight it has here" in told
+
+
 def seeds(values: list[float], digits: int = 2) -> str:
     """Their mean, the worst and the best, and how many they are."""
     mean, low, high = (f"{f(values):.{digits}f}" for f in (np.mean, min, max))
