@@ -1,9 +1,10 @@
-"""Chapter 7's measurements of MuZero: tic-tac-toe, whose rules it is never told, and CartPole-v1.
+"""Chapter 7's measurements of MuZero: two board games, whose rules it is never told, and CartPole.
 
     python benchmarks/muzero.py --seeds 3
     python benchmarks/muzero.py --parts cartpole --seeds 4
     python benchmarks/muzero.py --parts search speed
     python benchmarks/muzero.py --parts ablations
+    python benchmarks/muzero.py --parts connect-four
 
 The parts:
 - train: from nothing to a player, seed by seed; on the way, at ten marks, the share of all 4,520
@@ -16,12 +17,15 @@ The parts:
 - ablations: short trainings, seed by seed: as it is, unrolled by one step in place of five, and
   with a reconstruction loss (`wmlib.agents.muzero.ablations`); what each plays, and how much of the
   board a probe reads off its states, 0 to 5 moves after it last looked;
+- connect-four: one long training on Connect Four, and its matches of 200 games against a plain tree
+  search that is told the rules, with 100, 1,000 and 10,000 roll-outs a move;
 - speed: simulations a second, of 128 games of tic-tac-toe side by side, and of a tree in plain
   Python, one game at a time. Run it alone, on an idle machine.
 
 Seconds are processor time of one core. A row is written as soon as it is there, and the script goes
 on with the rows it lacks. The trained agents are kept in --runs; a training that was killed begins
-anew, so that all of its seconds count.
+anew, so that all of its seconds count. (But for Connect Four, which goes on: its seconds count
+up to the last mark before the kill, and from then on.)
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ import torch
 from rows import Row, fill, machine
 
 from wmlib.agents.muzero import (
+    CONNECT_FOUR,
     ONE_PLAYER,
     GymWorld,
     MuZero,
@@ -53,8 +58,9 @@ from wmlib.agents.muzero.exact import finite_model
 from wmlib.agents.muzero.plain import run_mcts
 from wmlib.agents.muzero.probe import shares_read
 from wmlib.agents.muzero.train import Run
-from wmlib.envs.boards import PerfectPlayer, RandomPlayer, TicTacToe, minimax
+from wmlib.envs.boards import After, ConnectFour, PerfectPlayer, RandomPlayer, TicTacToe, minimax
 from wmlib.envs.finite import FiniteMDPs
+from wmlib.envs.mcts import MCTSPlayer
 from wmlib.matches import every_line, play_match
 
 OUT = Path(__file__).parent / "results" / "muzero.json"
@@ -64,10 +70,13 @@ CONFIG = MuZeroConfig()
 STEPS, MARKS, SIMULATIONS, GAMES = 1_000_000, 10, 50, 1000
 CARTPOLE, EPISODES, SEARCHED = "CartPole-v1", 40, (0, 5, 15, 25, 50)
 CARTPOLE_STEPS = 19_993  # and at most 7 more: a move of each of 8 games is made at once
-PARTS = ("train", "cartpole", "search", "ablations", "speed")
+FOUR, FOUR_STEPS, FOUR_MARKS, FOUR_GAMES = ConnectFour(), 2_700_000, 15, 200
+OPPONENTS = {100: (0, 50, 200), 1000: (0, 50, 200), 10_000: (50,)}  # roll-outs: simulations
+OPENING = 12  # moves after which games are compared
+PARTS = ("train", "cartpole", "search", "ablations", "connect-four", "speed")
 SHORT, SHORT_SEEDS, VARIANTS = 100_000, 4, ("as it is", "unrolled by 1", "painting")
 SHOWN = ("part", "variant", "seed", "seconds", "by_search", "by_network", "lines", "matches",
-         "per_search", "value_error", "best_action", "found", "returns")  # fmt: skip
+         "per_search", "value_error", "best_action", "found", "returns", "points")  # fmt: skip
 BARS = {"by_search": 0.99, "by_network": 0.98, "seconds": 1200, "simulations_per_second": 100_000,
         "cartpole": 450}  # fmt: skip
 
@@ -100,11 +109,12 @@ class Curve:
 
     Args:
         examine: an agent to what is found of it.
+        earlier: seconds of processes that were killed.
     """
 
-    def __init__(self, examine: Callable[[MuZero], Row]) -> None:
+    def __init__(self, examine: Callable[[MuZero], Row], earlier: float = 0.0) -> None:
         self.examine, self.rows = examine, list[Row]()
-        self._began = time.process_time()
+        self._began = time.process_time() - earlier
 
     @property
     def seconds(self) -> float:
@@ -198,6 +208,73 @@ def ablation(variant: str, seed: int, steps: int) -> Row:
     }  # fmt: skip
 
 
+class Openings(ConnectFour):
+    """The game, which keeps the positions in which `OPENING` stones lie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met: list[np.ndarray] = []
+
+    def step(self, cells: np.ndarray, actions: np.ndarray) -> After:
+        after = super().step(cells, actions)
+        self.met.append(after.cells[(after.cells != 0).sum(1) == OPENING])
+        return after
+
+
+def against_mcts(agent: MuZero, simulations: int, rollouts: int, games: int) -> Row:
+    """A match on Connect Four, and how many different openings were played in it: who draws nothing
+    may play the same game often."""
+    game = Openings()
+    opponent = MCTSPlayer(FOUR, rollouts)
+    match = play_match(game, agent.player(FOUR, simulations), opponent, games, 0)
+    met = np.concatenate(game.met)
+    return {
+        **dataclasses.asdict(match), "points": (match.wins + match.draws / 2) / match.games,
+        "openings": len(np.unique(met, axis=0)), "of": len(met),
+    }  # fmt: skip
+
+
+def connect_four(seed: int, runs: Path) -> Row:
+    """One long training on Connect Four, and its matches; it goes on where it was killed."""
+    folder, told = runs / f"connect-four-{seed}", runs / f"connect-four-{seed}.jsonl"
+    before = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+
+    def examine(agent: MuZero) -> Row:
+        opponent = MCTSPlayer(FOUR, min(OPPONENTS))
+        matches = {
+            str(n): play_match(FOUR, agent.player(FOUR, n), opponent, FOUR_GAMES // 2, 0)
+            for n in (0, SIMULATIONS)
+        }
+        return {"matches": {n: dataclasses.asdict(match) for n, match in matches.items()}}
+
+    curve = Curve(examine, json.loads(before[-1])["seconds"] if before else 0.0)
+
+    def after(used: int, agent: MuZero) -> None:
+        curve.after(used, agent)
+        with told.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(curve.rows[-1]) + "\n")
+
+    agent = train_muzero(
+        FOUR, steps=FOUR_STEPS, seed=seed, config=CONNECT_FOUR, folder=folder, resume=True,
+        marks=[FOUR_STEPS * mark // FOUR_MARKS for mark in range(1, FOUR_MARKS + 1)],
+        after=after, progress=False,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+    marks = list({row["real_steps"]: row for row in rows}.values())
+    matches: dict[str, Row] = {
+        str(rollouts): {str(n): against_mcts(agent, n, rollouts, FOUR_GAMES) for n in searches}
+        for rollouts, searches in OPPONENTS.items()
+    }
+    random = play_match(FOUR, agent.player(FOUR, SIMULATIONS), RandomPlayer(FOUR), GAMES, 0)
+    return {
+        **{name: marks[-1][name] for name in ("real_steps", "updates", "seconds")},
+        "parameters": sum(p.numel() for p in agent.networks.parameters()),
+        "simulations": SIMULATIONS, "random": dataclasses.asdict(random), "matches": matches,
+        "points": {n: match[str(SIMULATIONS)]["points"] for n, match in matches.items()},
+        "curve": marks, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
 def search_errors(simulations: int) -> Row:
     """How far a search is from value iteration in 200 worlds."""
     mdps, noise = FiniteMDPs(200, discount=0.5), 0.3
@@ -262,6 +339,8 @@ def tasks(parts: list[str], seeds: int) -> list[Row]:
             {"part": "ablation", "variant": variant, "seed": seed}
             for seed in range(SHORT_SEEDS) for variant in VARIANTS
         ]  # fmt: skip
+    if "connect-four" in parts:
+        listed.append({"part": "connect-four", "seed": 0})
     if "speed" in parts:
         listed.append({"part": "speed"})
     return listed
@@ -276,12 +355,15 @@ def measure(name: Row, options: argparse.Namespace) -> Row:
         return name | search_errors(name["per_search"])
     if name["part"] == "ablation":
         return name | ablation(name["variant"], name["seed"], SHORT)
+    if name["part"] == "connect-four":
+        return name | connect_four(name["seed"], options.runs)
     return name | speed(options.runs)
 
 
 def summary(rows: list[Row]) -> Row:
     """What the rows say, for the chapter and for whoever ran this."""
     trained = [row for row in rows if row["part"] == "train"]
+    points = {row["seed"]: row["points"] for row in rows if row["part"] == "connect-four"}
     return {
         "bars": BARS,
         **{
@@ -296,6 +378,7 @@ def summary(rows: list[Row]) -> Row:
             for row in trained
         },
         "cartpole": {row["seed"]: row["returns"] for row in rows if row["part"] == "cartpole"},
+        **({"connect_four": points} if points else {}),
         "simulations_per_second": {
             name: each["median"]
             for row in rows
@@ -318,7 +401,8 @@ def main() -> None:
     made = {
         "command": f"python benchmarks/muzero.py --seeds {options.seeds} --steps {options.steps}",
         "configuration": dataclasses.asdict(CONFIG),
-        "cartpole": dataclasses.asdict(ONE_PLAYER), **machine(("numpy", "torch")),
+        "cartpole": dataclasses.asdict(ONE_PLAYER),
+        "connect_four": dataclasses.asdict(CONNECT_FOUR), **machine(("numpy", "torch")),
     }  # fmt: skip
     rows = fill(
         options.out, tasks(options.parts, options.seeds), lambda name: measure(name, options),

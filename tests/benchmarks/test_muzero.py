@@ -118,6 +118,54 @@ def test_a_training_on_cartpole_says_what_episodes_return(monkeypatch: pytest.Mo
     assert row["seconds"] == row["curve"][-1]["seconds"]
 
 
+def test_a_training_on_connect_four_goes_on_where_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = dataclasses.replace(
+        benchmark.CONNECT_FOUR, games=4, simulations=2, ratio=0.1, batch=8,
+        networks=dataclasses.replace(benchmark.CONNECT_FOUR.networks, state=4, units=8),
+    )  # fmt: skip
+    settings = {
+        "CONNECT_FOUR": small, "FOUR_STEPS": 400, "FOUR_MARKS": 2, "FOUR_GAMES": 4, "GAMES": 6,
+        "OPPONENTS": {2: (0, 2), 3: (2,)}, "SIMULATIONS": 2,
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setattr(benchmark, name, value)
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(benchmark, "play_match", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        benchmark.connect_four(0, tmp_path)
+    monkeypatch.undo()
+    for name, value in settings.items():
+        monkeypatch.setattr(benchmark, name, value)
+    row = benchmark.connect_four(0, tmp_path)
+    assert 400 <= row["real_steps"] == row["curve"][-1]["real_steps"]
+    assert row["updates"] == int(0.1 * row["real_steps"] + 1e-9)
+    assert sum(row["random"].values()) == 6
+    assert {n: [*matches] for n, matches in row["matches"].items()} == {"2": ["0", "2"], "3": ["2"]}
+    for rollouts, matches in row["matches"].items():
+        for match in matches.values():
+            assert match["wins"] + match["draws"] + match["losses"] == 4 >= match["of"]
+            assert match["of"] >= match["openings"]
+            assert match["points"] == (match["wins"] + match["draws"] / 2) / 4
+        assert row["points"][rollouts] == matches["2"]["points"]
+    assert benchmark.summary([row | {"part": "connect-four", "seed": 0}])["connect_four"] == {
+        0: row["points"]
+    }
+    assert benchmark.connect_four(0, tmp_path)["curve"] == row["curve"], "it is trained already"
+
+
+def test_openings_are_kept_where_so_many_stones_lie() -> None:
+    game, random = benchmark.Openings(), benchmark.RandomPlayer(benchmark.FOUR)
+    benchmark.play_match(game, random, random, 30, 0)
+    met = np.concatenate(game.met)
+    assert 15 < len(np.unique(met, axis=0)) == len(met) <= 30
+    assert ((met != 0).sum(1) == benchmark.OPENING).all()
+
+
 def test_the_seconds_of_examinations_do_not_count() -> None:
     def examine(agent: SimpleNamespace) -> dict:
         until = time.process_time() + 0.5
