@@ -22,9 +22,7 @@ WHERE = {
     "book/05-dreaming.html": ["World Model Playground", "Drive the dream"],
     "book/06-reality.html": ["Dream quality explorer"],
     "book/07b-dreamerv3.html": ["Drag the reward scale", "Play Catch in a dream"],
-    "book/07c-muzero.html": [
-        "Play tic-tac-toe against MuZero", "Play Connect Four against MuZero",
-    ],
+    "book/07c-muzero.html": ["Play tic-tac-toe against MuZero"],
     "book/07e-diamond.html": ["Drive in the diffusion dream"],
 }
 
