@@ -434,8 +434,12 @@ def test_the_agents_are_found_without_the_extra() -> None:
     assert done.stdout.strip() == "False"
 
 
+FEWER = {"MinAtar/Breakout-v1": {"dreamerv3@12500": 1, "muzero@12500": 1, "diamond@12500": 1}}
+"""seeds so far, of those that have not run with all of a world's; their pages say so"""
+
+
 def test_committed_rows_are_complete() -> None:
-    """Each agent of a world with the same real steps has the same seeds."""
+    """Each agent of a world with the same real steps has the same seeds, but for `FEWER`."""
     rows = load_rows(ROOT / "benchmarks" / "results" / "arena.json")
     races: dict[tuple[str, int], dict[str, set[int]]] = {}
     for row in rows:
@@ -445,8 +449,11 @@ def test_committed_rows_are_complete() -> None:
         assert due == examinations(row["real_steps"])
         assert all(len(one["returns"]) >= 30 for one in row["evaluations"])
     assert races
-    for agents in races.values():
-        assert "random" in agents and len({frozenset(seeds) for seeds in agents.values()}) == 1
+    for (world, _), agents in races.items():
+        seeds, fewer = len(agents["random"]), FEWER.get(world, {})
+        assert fewer.keys() <= agents.keys()
+        for agent, found in agents.items():
+            assert found == set(range(fewer.get(agent, seeds)))
 
 
 SMALL_MUZERO = replace(
