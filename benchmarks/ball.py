@@ -5,8 +5,8 @@
 Needs requirements-arena.txt. A row is one V, trained on random play of MinAtar's Breakout with a
 weight of the reconstruction, and asked for frames of random play that it has not seen: in how many
 of them it paints exactly one ball, in the right place, by the row in which the ball is; and the
-error of each of the four planes. One row of each weight has frames and what V makes of them. Rows
-that are there are skipped.
+error of each of the four planes. One row of each weight has frames whose ball is lost, and what V
+makes of them. Rows that are there are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WEIGHTS = {  # of an image's squared error against its code's nats, and whose th
     MINATAR.vision.reconstruction_weight: "MinAtar's",
 }
 SEEDS, STEPS, UNSEEN, SHOWN = 3, 25_000, 5_000, 4
-"""SHOWN frames lie evenly among those of UNSEEN decisions"""
+"""SHOWN frames lie evenly among those in which the ball is lost, of UNSEEN decisions"""
 
 
 def balls(frames: np.ndarray, painted: np.ndarray) -> np.ndarray:
@@ -82,7 +82,8 @@ def measure(name: Row) -> Row:
         "cpu_seconds": round(seconds, 1),
     }  # fmt: skip
     if seed == 0:
-        shown = np.linspace(0, len(frames) - 1, SHOWN + 2).astype(int)[1:-1]
+        lost = np.flatnonzero(~kept)
+        shown = lost[np.linspace(0, len(lost) - 1, SHOWN + 2).astype(int)[1:-1]]
         row["shown"] = {"frames": digits(frames[shown]), "painted": digits(painted[shown])}
     return row
 
