@@ -236,8 +236,9 @@ def against_mcts(agent: MuZero, simulations: int, rollouts: int, games: int) -> 
 
 def connect_four(seed: int, runs: Path) -> Row:
     """One long training on Connect Four, and its matches; it goes on where it was killed."""
-    folder, told = runs / f"connect-four-{seed}", runs / f"connect-four-{seed}.jsonl"
-    before = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+    folder = runs / f"connect-four-{seed}"
+    log = folder / "marks.jsonl"  # goes with the run, where its folder is removed
+    before = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
 
     def examine(agent: MuZero) -> Row:
         opponent = MCTSPlayer(FOUR, min(OPPONENTS))
@@ -251,7 +252,7 @@ def connect_four(seed: int, runs: Path) -> Row:
 
     def after(used: int, agent: MuZero) -> None:
         curve.after(used, agent)
-        with told.open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(curve.rows[-1]) + "\n")
 
     agent = train_muzero(
@@ -259,7 +260,7 @@ def connect_four(seed: int, runs: Path) -> Row:
         marks=[FOUR_STEPS * mark // FOUR_MARKS for mark in range(1, FOUR_MARKS + 1)],
         after=after, progress=False,
     )  # fmt: skip
-    rows = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     marks = list({row["real_steps"]: row for row in rows}.values())
     matches: dict[str, Row] = {
         str(rollouts): {str(n): against_mcts(agent, n, rollouts, FOUR_GAMES) for n in searches}

@@ -288,7 +288,8 @@ class _Run:
         parts = {name.removeprefix("stream/"): part for name, part in arrays.items()}
         self.stream = Stream({name: parts[name] for name in Sequences._fields})
         self.rows = json.loads(metadata["rows"])
-        self.losses = json.loads(metadata.get("losses", "{}"))  # earlier versions kept none
+        kept = metadata.get("losses", metadata.get("said", "{}"))  # "said": an earlier version's
+        self.losses = json.loads(kept)
         self.steps, self.learner.updates = int(metadata["steps"]), int(metadata["updates"])
         self.saved = self.learner.updates
 

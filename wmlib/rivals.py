@@ -103,7 +103,7 @@ class DQNEntrant:
 
     @staticmethod
     def config(env_id: str) -> DQNConfig:
-        return MINATAR_DQN if env_id.startswith("MinAtar/") else DQNConfig()
+        return MINATAR_DQN if env_id.rpartition(":")[2].startswith("MinAtar/") else DQNConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
         fitted(env)
@@ -157,7 +157,7 @@ class PPOEntrant:
 
     @staticmethod
     def config(env_id: str) -> PPOConfig:
-        return ATARI_PPO if env_id.startswith("MinAtar/") else PPOConfig()
+        return ATARI_PPO if env_id.rpartition(":")[2].startswith("MinAtar/") else PPOConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
         fitted(env)

@@ -29,6 +29,12 @@ def test_frames_are_written_as_digits() -> None:
     assert planes[2][0] == "0009000000" and planes[2][9] == "0000000004"
 
 
+def test_what_is_known_is_known_to_the_last_pixel() -> None:
+    learned = np.arange(12).reshape(3, 2, 2) % 5 == 0
+    asked = np.concatenate([learned[[2, 0]], ~learned[:2]])
+    assert benchmark.known(asked, learned) == 0.5
+
+
 def test_rows_hold_what_their_page_reads() -> None:
     path = ROOT / "benchmarks" / "results" / "ball.json"
     result = json.loads(path.read_text(encoding="utf-8"))

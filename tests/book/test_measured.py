@@ -265,20 +265,38 @@ def test_who_plays_breakout_is_told_with_all_their_seeds() -> None:
             assert row["real_steps"] == 100_000
             assert [len(one["returns"]) for one in row["evaluations"]] == [100] * 3
             of.setdefault(row["agent"], []).append(row)
+    few = told.split("three seeds of each")[1].partition("|")[0]
+    by_updates = {agent: told.split("updates each:")[1] for agent in of}
+    by_updates |= {"dqn": told.split("for MinAtar:")[1], "ppo": told.split("for Atari:")[1]}
     for agent, found in of.items():
-        scores = [float(np.mean(row["evaluations"][-1]["returns"])) for row in found]
+        kind, scores = agent.partition("@")[0], [
+            float(np.mean(row["evaluations"][-1]["returns"])) for row in found
+        ]  # fmt: skip
+        name = {"world-models": "World Models", "muzero": "MuZero", "dreamerv3": "DreamerV3",
+                "iris": "IRIS", "diamond": "DIAMOND", "random": "random"}.get(kind, kind.upper())
+        assert agent in told.split("--agents ")[1].split()[0].split(",")
+        counted = {1: f"one of {name}", 2: f"two of {name}"}.get(len(scores))
+        assert counted in few if counted else len(scores) == 3 and name not in few
         mean = f"{np.mean(scores):.2f}"
         spread = f" ({min(scores):.2f} to {max(scores):.2f})" if len(scores) > 1 else ""
-        assert f"random {mean};" in told if agent == "random" else f"**{mean}**{spread}" in told
-        assert agent in told.split("--agents ")[1].split()[0].split(",")
-        assert len(scores) == 3 or f" {('one', 'two')[len(scores) - 1]} of " in told
-        if "@" in agent or agent == "world-models":
+        if agent == "random":
+            assert f"random {mean};" in told
+            continue
+        updates = f", {found[0]['updates']:,} updates," if kind == agent in ("dqn", "ppo") else ""
+        assert by_updates[agent].partition(name)[2].startswith(f"{updates} **{mean}**{spread}")
+        if not updates:
             assert all(abs(row["updates"] - 12_500) < 100 for row in found)
+    for agent, words in {
+        "dreamerv3@12500": "DreamerV3 takes {:.0f} minutes", "diamond@12500": "DIAMOND {:.0f},",
+        "ppo@12500": "as many updates {:.1f}.",
+    }.items():
+        minutes = np.median([row["core_minutes"] for row in of[agent]])
+        assert words.format(minutes) in told.split("A run of")[1]
     kept = {
         weight: np.mean([row["kept"] for row in rows("ball") if row["weight"] == weight])
         for weight in (1.0, 100.0)
     }
-    assert f"in {100 * kept[1.0]:.0f} % of unseen frames at the paper's weight" in told
+    assert f"in {100 * kept[1.0]:.0f} % of frames of fresh random games" in told
     assert f"in {100 * kept[100.0]:.0f} % at the weight it has here" in told
 
 

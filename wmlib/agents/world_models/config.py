@@ -84,7 +84,8 @@ MINATAR = WorldModelsConfig(
     ),
 )  # fmt: skip
 """For MinAtar's games: 12,500 updates, 4,500 of V and 8,000 of M (all ours). A ball of one pixel is
-worth little to V: at a weight of 5, CarRacing's, it paints half of Breakout's balls, at 100 most"""
+worth little to V: at the paper's weight of 1 it paints 69 % of Breakout's balls, at 5, CarRacing's,
+80 %, at 100 83 % (benchmarks/ball.py)"""
 
 
 def usual(env_id: str) -> WorldModelsConfig:
