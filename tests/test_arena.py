@@ -632,8 +632,8 @@ class TestRivals:
     @pytest.mark.parametrize(
         ("env_id", "message"),
         [
-            ("Pendulum-v1", r"actions must be Discrete\(n\) from 0, got Box"),
-            ("CartPole-v1", r"frames \(H, W, C\) of uint8 or bool, at least 3 x 3, got Box"),
+            ("wmlib/PixelPendulum-v0", r"actions must be Discrete\(n\) from 0, got Box"),
+            ("CartPole-v1", r"observations must be frames \(H, W, C\) of uint8 or bool"),
         ],
     )
     @pytest.mark.parametrize("name", ["dqn", "ppo"])
