@@ -316,6 +316,14 @@ def returns(name: str, **which: Any) -> list[float]:
     ]
 
 
+def breakout_of(agent: str) -> list[float]:
+    """Mean return of each seed at the end."""
+    return [
+        float(np.mean(row["evaluations"][-1]["returns"])) for row in rows("arena")
+        if (row["agent"], row["world"]) == (agent, "MinAtar/Breakout-v1")
+    ]  # fmt: skip
+
+
 def test_the_first_page_tells_what_each_system_came_to() -> None:
     cells = json.loads((ROOT / "book" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     told = "".join("".join(cell["source"]) for cell in cells)
@@ -342,5 +350,6 @@ def test_the_first_page_tells_what_each_system_came_to() -> None:
           for scale in ("", " x 0.01", " x 100")),
         *(seeds(returns(name, world=world)) for name in ("iris", "diamond")
           for world in ("PixelCatch", "windy PixelCatch")),
+        *(seeds(breakout_of(agent)) for agent in ("world-models", "diamond@12500")),
     ]  # fmt: skip
     assert [one for one in expected if one not in told] == []
