@@ -53,7 +53,6 @@ MOST_STEPS = 900_000
 
 
 @typed
-@typed
 def train_world_models(
     env_id: str,
     *,
