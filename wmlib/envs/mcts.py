@@ -84,11 +84,11 @@ class MCTSPlayer:
                 value[walking] = -value[walking]
                 earned.append(value[walking])
             walked = np.concatenate([edge for _, edge in reversed(path)])
-            told, seen = np.concatenate(earned), visits[walked] + 1
+            ends, seen = np.concatenate(earned), visits[walked] + 1
             counts[walked // A] += 1
             visits[walked], rare[walked] = seen, 1 / np.sqrt(seen)
             mean = np.where(seen > 1, means[walked], 0)
-            means[walked] = mean + (told - mean) / seen
+            means[walked] = mean + (ends - mean) / seen
         return n[:N].copy()
 
     def _fresh(self, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:

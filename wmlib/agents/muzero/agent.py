@@ -127,8 +127,8 @@ class MuZero:
         for _ in range(updates):
             rng = np.random.default_rng([self.seed, 0, self.updates])
             rows.append(self.update(buffer.draw(rng, self.config.batch, self.config.unroll)))
-        told = torch.stack(rows).mean(0).tolist()
-        return dict(zip(("policy", "value", "reward"), told, strict=True))
+        means = torch.stack(rows).mean(0).tolist()
+        return dict(zip(("policy", "value", "reward"), means, strict=True))
 
     def update(self, batch: Batch) -> Tensor:
         """One update on a batch; the losses (3,) of policy, value and reward."""
@@ -192,12 +192,12 @@ def losses(networks: Networks, batch: Batch, device: torch.device | str = "cpu")
         torch.from_numpy(part).to(device) for part in batch
     )
     K = actions.shape[1]
-    states, told = unrolled(networks, observations, actions)
+    states, logits = unrolled(networks, observations, actions)
     policy, value = networks.predict(torch.stack(states).flatten(0, 1))  # ((K + 1) * B, ...)
     weights = known.T / torch.tensor([1.0, *[K] * K], device=device)[:, None]  # (K + 1, B)
     of_policy = -(policies.movedim(1, 0).flatten(0, 1) * policy.log_softmax(-1)).sum(-1)
     of_value = networks.values.loss(value, values.T.flatten())  # ((K + 1) * B,)
-    of_reward = networks.rewards.loss(torch.stack(told), rewards.T)  # (K, B)
+    of_reward = networks.rewards.loss(torch.stack(logits), rewards.T)  # (K, B)
     first = (weights * part.unflatten(0, (K + 1, -1)) for part in (of_policy, of_value))
     of_reward = known.T[:-1] * of_reward
     return torch.stack([*(part.sum(0).mean() for part in first), of_reward.sum(0).mean() / K])
@@ -207,12 +207,12 @@ def unrolled(
     networks: Networks, observations: Tensor, actions: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
     """From observations (B, ...) along actions (B, K): K + 1 states (B, S), K logits of rewards."""
-    states, told = [networks.represent(observations)], []
+    states, logits = [networks.represent(observations)], []
     for action in actions.unbind(1):
         following, reward = networks.dynamics(half_gradient(states[-1]), action)
         states.append(following)
-        told.append(reward)
-    return states, told
+        logits.append(reward)
+    return states, logits
 
 
 def half_gradient(state: Tensor) -> Tensor:

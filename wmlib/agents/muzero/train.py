@@ -144,10 +144,10 @@ class Run:
         self.reanalyze(round(config.reanalyze * len(played.actions)), rng)
         owed = int(config.ratio * self.steps + 1e-9) - agent.updates
         rate = min(1.0, (1 - done) / config.cooldown)
-        told = agent.learn(self.buffer, owed, rate) if owed else {}
+        losses = agent.learn(self.buffer, owed, rate) if owed else {}
         earned = float(played.rewards.sum()) / games
         self.rows.append(
-            {"real_steps": self.steps, "earned": earned, "updates": agent.updates, **told}
+            {"real_steps": self.steps, "earned": earned, "updates": agent.updates, **losses}
         )
 
     def reanalyze(self, count: int, rng: np.random.Generator) -> None:
