@@ -434,7 +434,7 @@ def test_the_agents_are_found_without_the_extra() -> None:
     assert done.stdout.strip() == "False"
 
 
-FEWER = {"MinAtar/Breakout-v1": {"dreamerv3@12500": 1, "muzero@12500": 1, "diamond@12500": 2}}
+FEWER = {"MinAtar/Breakout-v1": {"dreamerv3@12500": 1, "muzero@12500": 1}}
 """seeds so far, of those that have not run with all of a world's; their pages say so"""
 
 
