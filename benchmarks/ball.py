@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from rows import Row, fill, machine
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.world_models.config import MINATAR, usual
 from wmlib.agents.world_models.train import play
 from wmlib.agents.world_models.vision import VAE, VisionConfig, train_vision

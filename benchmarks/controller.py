@@ -36,7 +36,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import wmlib  # noqa: F401  registers CarRacing
 from wmlib.agents.world_models.controller import ControllerConfig, LinearController
 from wmlib.agents.world_models.evolution import CMAES
 from wmlib.agents.world_models.evolution_settings import CMAESConfig

@@ -27,7 +27,6 @@ import torch
 from rows import Row, fill, machine
 from torch import Tensor
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.diamond import (
     Denoiser,
     Diamond,

@@ -38,7 +38,6 @@ from compounding import Errors, Moments, resampled
 from rows import Row, fill, machine
 from torch import Tensor
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.diamond import (
     Denoiser,
     DenoiserConfig,

@@ -27,7 +27,6 @@ import torch
 from rows import Row, fill, machine
 from torch import Tensor
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamer import Dreamer, DreamerConfig, State, train_dreamer
 from wmlib.agents.dreamer.ablations import DiceOnly, PathOnly, recording, reinforce, use_rssm
 from wmlib.agents.dreamer.agent import fitted

@@ -21,7 +21,6 @@ import gymnasium as gym
 import torch
 from rows import Row, fill, machine
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config, train_dreamerv3
 from wmlib.agents.dreamerv3.ablations import CHANGED, SET
 from wmlib.agents.dreamerv3.agent import Spaces

@@ -35,7 +35,6 @@ import torch
 from rows import Row, fill, machine
 from torch.utils.flop_counter import FlopCounterMode
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.dreamerv3 import DreamerV3, DreamerV3Config
 from wmlib.agents.dreamerv3.agent import Spaces
 from wmlib.sequences import Sequences

@@ -37,7 +37,6 @@ import joblib
 import numpy as np
 import torch
 
-import wmlib  # noqa: F401  registers the mazes
 from wmlib.agents.dyna.buffer import CARTPOLE_SCALE, TransitionBuffer
 from wmlib.agents.dyna.interaction import episode_lengths, live
 from wmlib.agents.dyna.model import NeuralModel, NeuralModelConfig

@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from rows import Row, fill, machine
 
-import wmlib  # noqa: F401 -- registers the environments
 from wmlib.agents.iris import IRIS, IRISConfig, train_iris
 from wmlib.agents.iris.forecast import foretell
 from wmlib.envs.catch import COLUMNS, PICTURES, STEPS, drift, read

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -521,8 +521,10 @@ def test_an_agent_that_learns_makes_as_many_updates_as_it_is_told(
 
 def test_a_number_of_updates_goes_with_the_name() -> None:
     for name in ("dreamer", "dreamerv3", "iris", "diamond", "muzero"):
-        plain, told = (entrants(each)[each] for each in (name, f"{name}@12500"))
-        assert told == replace(plain, updates=12_500) and plain.updates is None  # type: ignore[type-var]
+        plain, counted = (
+            cast(Any, entrants(each)[each]) for each in (name, f"{name}@12500")
+        )  # fmt: skip
+        assert counted == replace(plain, updates=12_500) and plain.updates is None
 
 
 @pytest.mark.parametrize("name", ["iris", "diamond"])

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from wmlib.arena import SEEDS, Examine, Trained, examinations
+from wmlib.envs.minatar import is_minatar
 from wmlib.spaces import choices, frame
 
 
@@ -103,7 +104,7 @@ class DQNEntrant:
 
     @staticmethod
     def config(env_id: str) -> DQNConfig:
-        return MINATAR_DQN if env_id.rpartition(":")[2].startswith("MinAtar/") else DQNConfig()
+        return MINATAR_DQN if is_minatar(env_id) else DQNConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
         fitted(env)
@@ -157,7 +158,7 @@ class PPOEntrant:
 
     @staticmethod
     def config(env_id: str) -> PPOConfig:
-        return ATARI_PPO if env_id.rpartition(":")[2].startswith("MinAtar/") else PPOConfig()
+        return ATARI_PPO if is_minatar(env_id) else PPOConfig()
 
     def check(self, env: gym.Env, steps: int) -> None:
         fitted(env)

@@ -7,6 +7,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from wmlib.envs.minatar import is_minatar
+
 GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 
 
@@ -45,3 +47,8 @@ def test_it_says_nothing_of_what_it_does_not_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1) and "still heard" in done.stderr
+
+
+def test_its_games_are_known_by_their_ids() -> None:
+    assert is_minatar("MinAtar/Breakout-v1") and is_minatar("minatar.gym:MinAtar/Breakout-v1")
+    assert not is_minatar("wmlib/PixelCatch-v0") and not is_minatar("MinAtar:CartPole-v1")

@@ -3,7 +3,7 @@
 From each new node a game is played to its end at random (a roll-out), and how it ends is all that
 is learned (UCT, Kocsis and Szepesvári 2006). Many games are searched at once.
 
-Letters: N games, A actions, I = (R + 1) * N nodes for R roll-outs, E = I * A edges, W games whose
+Letters: N games, A actions, M = (R + 1) * N nodes for R roll-outs, E = M * A edges, W games whose
 walk goes on.
 """
 
@@ -49,18 +49,18 @@ class MCTSPlayer:
         and before any other one that was never taken, each as likely.
         """
         rules, N, A = self.rules, len(cells), len(self.rules.lowest)
-        I = (self.rollouts + 1) * N  # noqa: E741
-        own, other = np.zeros((2, I), np.uint64)
+        M = (self.rollouts + 1) * N
+        own, other = np.zeros((2, M), np.uint64)
         own[:N], other[:N] = rules.pack(cells)
-        child = np.full(I * A, -1, np.int32)  # (E,) the node behind an edge; -1: none
-        visits, means, rare = np.zeros((3, I * A), np.float32)  # (E,) rare: 1 / sqrt(visits)
-        n, q, r = (edges.reshape(I, A) for edges in (visits, means, rare))  # the same numbers
+        child = np.full(M * A, -1, np.int32)  # (E,) the node behind an edge; -1: none
+        visits, means, rare = np.zeros((3, M * A), np.float32)  # (E,) rare: 1 / sqrt(visits)
+        n, q, r = (edges.reshape(M, A) for edges in (visits, means, rare))  # the same numbers
         q[:N] = self._fresh(own[:N] | other[:N], rng)
-        counts = np.zeros(I, np.int32)
+        counts = np.zeros(M, np.int32)
         logs = np.log(np.arange(1, self.rollouts + 2))
         curious = (self.c * np.sqrt(logs)).astype(np.float32)
         games, last = np.arange(N), np.empty(N, int)  # last: the edge that a walk ends with
-        for new in range(N, I, N):
+        for new in range(N, M, N):
             walking, node, path = games, games, list[tuple[np.ndarray, np.ndarray]]()
             while len(walking):  # (W,)
                 scores = q[node] + curious[counts[node], None] * r[node]  # (W, A)

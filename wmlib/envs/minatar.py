@@ -14,6 +14,11 @@ from typing import Any
 import gymnasium as gym
 
 
+def is_minatar(env_id: str) -> bool:
+    """Whether an id, or "module:id", is that of one of its games."""
+    return env_id.rpartition(":")[2].startswith("MinAtar/")
+
+
 def make(game: str, **options: Any) -> gym.Env:
     """One of MinAtar's games: "asterix", "breakout", "freeway", "seaquest" or "space_invaders".
 

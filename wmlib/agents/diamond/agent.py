@@ -18,6 +18,7 @@ from wmlib.agents.diamond.reward_end import RewardEndConfig
 from wmlib.agents.diamond.unet import UNetConfig
 from wmlib.agents.diamond.world_model import WorldModel, WorldModelConfig
 from wmlib.checkpoint import load_agent, save_agent
+from wmlib.envs.minatar import is_minatar
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
 from wmlib.learning import MOST_UPDATES
@@ -90,7 +91,7 @@ Breakout, 79 % of next frames had exactly one ball after 800 updates, and 99 % a
 
 def usual(env_id: str) -> DiamondConfig:
     """The configuration of a run that is told none."""
-    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else DiamondConfig()
+    return MINATAR if is_minatar(env_id) else DiamondConfig()
 
 
 @typed

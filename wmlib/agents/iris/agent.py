@@ -17,6 +17,7 @@ from wmlib.agents.iris.dream import Dream
 from wmlib.agents.iris.tokenizer import Tokenizer, TokenizerConfig
 from wmlib.agents.iris.world_model import WorldModel, WorldModelConfig
 from wmlib.checkpoint import load_agent, save_agent
+from wmlib.envs.minatar import is_minatar
 from wmlib.frames import FramePolicy, frames_and_choices
 from wmlib.imagination import imagine
 from wmlib.learning import MOST_UPDATES
@@ -98,7 +99,7 @@ and 36 % of frames."""
 
 def usual(env_id: str) -> IRISConfig:
     """The configuration of a run that is told none."""
-    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else IRISConfig()
+    return MINATAR if is_minatar(env_id) else IRISConfig()
 
 
 @typed

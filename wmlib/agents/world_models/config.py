@@ -13,6 +13,7 @@ from wmlib.agents.world_models.controller import ControllerConfig
 from wmlib.agents.world_models.evolve import DreamTrainingConfig
 from wmlib.agents.world_models.memory import MemoryConfig
 from wmlib.agents.world_models.vision import VisionConfig
+from wmlib.envs.minatar import is_minatar
 from wmlib.spaces import frame
 from wmlib.typed import NonNegativeInt, PositiveInt, Share, typed
 
@@ -90,7 +91,7 @@ worth little to V: at the paper's weight of 1 it paints 69 % of Breakout's balls
 
 def usual(env_id: str) -> WorldModelsConfig:
     """The configuration of a run that is told none."""
-    return MINATAR if env_id.rpartition(":")[2].startswith("MinAtar/") else WorldModelsConfig()
+    return MINATAR if is_minatar(env_id) else WorldModelsConfig()
 
 
 def fitted(config: WorldModelsConfig, env: gym.Env) -> WorldModelsConfig:
